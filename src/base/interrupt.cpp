@@ -1,0 +1,30 @@
+#include "base/interrupt.h"
+
+#include <csignal>
+
+#include "base/error.h"
+
+namespace hymba {
+namespace {
+
+volatile std::sig_atomic_t g_interrupted = 0;
+
+extern "C" void on_signal(int number) {
+  g_interrupted = 1;
+  std::signal(number, SIG_DFL);
+}
+
+}  // namespace
+
+void install_interrupt_handlers() {
+  std::signal(SIGINT, on_signal);
+  std::signal(SIGTERM, on_signal);
+}
+
+bool interrupted() { return g_interrupted != 0; }
+
+void throw_if_interrupted() {
+  if (interrupted()) throw Interrupted("interrupted; what was finished is kept, the same command goes on from there");
+}
+
+}  // namespace hymba
