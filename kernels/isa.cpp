@@ -1,0 +1,79 @@
+#include "kernels/targets.h"
+//
+#include "kernels/isa.h"
+
+#include <hwy/highway.h>
+#include <hwy/targets.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <mutex>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace hymba::kernels {
+namespace {
+
+struct Level {
+  const char* name;
+  std::int64_t target;
+};
+
+constexpr Level kLevels[] = {
+#if HWY_ARCH_X86
+    {"baseline", HWY_SSE4}, {"avx2", HWY_AVX2}, {"avx512", HWY_AVX3}
+#else
+    {"baseline", HWY_STATIC_TARGET}
+#endif
+};
+
+// What the processor has, whatever a test has forced.
+std::int64_t machine_targets() {
+  static const std::int64_t targets = hwy::SupportedTargets();
+  return targets & (HWY_TARGETS);
+}
+
+std::string& active() {
+  static std::string level;
+  return level;
+}
+
+}  // namespace
+
+std::vector<std::string> present_isas() {
+  std::vector<std::string> names;
+  for (const auto& level : kLevels) {
+    if (machine_targets() & level.target) names.push_back(level.name);
+  }
+  return names;
+}
+
+void force_isa(const std::string& wanted) {
+  const auto present = present_isas();
+  require(!present.empty(), "this processor lacks SSE4.2, the least that the kernels need");
+  const std::string& name = wanted.empty() ? present.back() : wanted;
+  require(std::find(present.begin(), present.end(), name) != present.end(),
+          "HYMBA_ISA: expected one of {} (the levels present on this machine), found '{}'", join(present, ", "), name);
+  for (const auto& level : kLevels) {
+    if (level.name == name) hwy::SetSupportedTargetsForTest(level.target);
+  }
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  active() = name;
+}
+
+void prepare_isa() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    if (!active().empty()) return;  // a test has forced a level before the first kernel
+    const char* wanted = std::getenv("HYMBA_ISA");
+    force_isa(wanted ? wanted : "");
+  });
+}
+
+std::string active_isa() {
+  prepare_isa();
+  return active();
+}
+
+}  // namespace hymba::kernels

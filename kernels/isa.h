@@ -1,0 +1,21 @@
+// The instruction set that the kernels run on: the best one present, or the one that HYMBA_ISA names.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace hymba::kernels {
+
+// Levels compiled in and supported by this machine, lowest first: of "baseline" (SSE4.2), "avx2", "avx512".
+std::vector<std::string> present_isas();
+
+// The level in use. Reads HYMBA_ISA at the first call; UserError if that names a level that is not present.
+std::string active_isa();
+
+// Uses one level from here on ("" for the best one present): for tests and benchmarks, not while a kernel runs.
+void force_isa(const std::string& level);
+
+// Applies HYMBA_ISA once; parallel_tasks() calls it, so that no kernel starts on another level.
+void prepare_isa();
+
+}  // namespace hymba::kernels
