@@ -1,0 +1,193 @@
+// Records -> items: the part of eval/task.h that reads data files.
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/rng.h"
+#include "base/text.h"
+#include "eval/records.h"
+#include "eval/task.h"
+
+namespace hymba::eval {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+using nlohmann::json;
+
+// The first template of a shape that names a field the record lacks, in words; "" if the shape fits.
+std::string missing_in(const RecordShape& shape, const json& record) {
+  std::vector<const TextTemplate*> all = {&shape.context, &shape.answer, &shape.aliases, &shape.original};
+  for (const auto& one : shape.contexts) all.push_back(&one);
+  for (const auto& one : shape.choices) all.push_back(&one);
+  for (const auto* one : all) {
+    if (const std::string field = one->missing_field(record); !field.empty()) return field;
+  }
+  for (const auto& word : split(shape.gold, ' ')) {  // "{answerKey} in {choices.label}"
+    if (!word.starts_with('{')) continue;
+    if (const std::string field = TextTemplate(word, "gold").missing_field(record); !field.empty()) return field;
+  }
+  return "";
+}
+
+const RecordShape& shape_of(const TaskDefinition& task, const RecordRow& row) {
+  std::vector<std::string> reasons, found;
+  for (const auto& shape : task.shapes) {
+    const std::string missing = missing_in(shape, row.fields);
+    if (missing.empty()) return shape;
+    reasons.push_back(fmt::format("{} (lacks \"{}\")", shape.name, missing));
+  }
+  for (const auto& [key, value] : row.fields.items()) {
+    if (!key.starts_with('_')) found.push_back(key);
+  }
+  user_error("{}: task {}: expected a record of the shape {}, found the fields {}", row.where, task.name,
+             join(reasons, " or "), join(found, ", "));
+}
+
+std::vector<std::string> render_list(const std::vector<TextTemplate>& templates, const RecordRow& row) {
+  std::vector<std::string> texts;
+  for (const auto& one : templates) {
+    const json* list = one.list(row.fields);
+    if (list == nullptr) {
+      texts.push_back(one.render(row.fields, row.where));
+      continue;
+    }
+    for (const auto& entry : *list) {
+      require(entry.is_string(), "{}: expected a list of texts, found {} in it", row.where, entry.type_name());
+      texts.push_back(entry.get<std::string>());
+    }
+  }
+  return texts;
+}
+
+int gold_of(const RecordShape& shape, const RecordRow& row, std::size_t choices) {
+  const std::size_t in = shape.gold.find(" in ");
+  std::int64_t gold = -1;
+  const TextTemplate left(shape.gold.substr(0, in), row.where);
+  if (in != std::string::npos) {
+    const TextTemplate right(shape.gold.substr(in + 4), row.where);
+    const json* value = left.value(row.fields);
+    const json* list = right.list(row.fields);
+    require(value != nullptr && list != nullptr, "{}: expected {} to name a list", row.where, shape.gold);
+    const auto it = std::find(list->begin(), list->end(), *value);
+    require(it != list->end(), "{}: expected the answer {} among the labels {}, found it missing", row.where,
+            value->dump(), list->dump());
+    gold = it - list->begin();
+  } else if (const json* value = left.value(row.fields); value != nullptr && value->is_boolean()) {
+    gold = value->get<bool>() ? 1 : 0;
+  } else {
+    gold = parse_int(trim(left.render(row.fields, row.where)), row.where + ": gold answer") - shape.gold_base;
+  }
+  require(gold >= 0 && gold < static_cast<std::int64_t>(choices),
+          "{}: expected the gold answer to be one of {} choices, found number {}", row.where, choices, gold);
+  return static_cast<int>(gold);
+}
+
+Item make_item(const TaskDefinition& task, const RecordRow& row) {
+  const RecordShape& shape = shape_of(task, row);
+  Item item;
+  item.max_new_tokens = shape.max_new_tokens;
+  item.until = shape.until;
+  if (!task.group.empty()) item.group = task.group.render(row.fields, row.where);
+  if (!task.preamble.empty()) item.preamble = task.preamble.render(row.fields, row.where);
+  auto finish = [&](std::vector<std::string> texts) {
+    if (shape.every.empty()) return texts;
+    for (auto& text : texts) text = shape.every.render({{"text", text}}, row.where);
+    return texts;
+  };
+  switch (task.kind) {
+    case TaskKind::kMultipleChoice:
+    case TaskKind::kMinimalPairs:
+      item.contexts = finish({shape.context.render(row.fields, row.where)});
+      item.choices = finish(render_list(shape.choices, row));
+      require(item.choices.size() > 1, "{}: expected at least two choices, found {}", row.where, item.choices.size());
+      item.gold = gold_of(shape, row, item.choices.size());
+      break;
+    case TaskKind::kPartial:
+      item.contexts = finish(render_list(shape.contexts, row));
+      item.choices = finish(render_list(shape.choices, row));
+      require(item.choices.size() == 1 && item.contexts.size() > 1,
+              "{}: expected several contexts and one continuation, found {} and {}", row.where, item.contexts.size(),
+              item.choices.size());
+      item.gold = gold_of(shape, row, item.contexts.size());
+      break;
+    case TaskKind::kLoglikelihood:
+    case TaskKind::kCompletion:
+      item.prompt = shape.context.render(row.fields, row.where);
+      item.answer = shape.answer.render(row.fields, row.where);
+      if (!shape.aliases.empty()) item.aliases = render_list({shape.aliases}, row);
+      require(!trim(item.answer).empty(), "{}: expected an answer, found an empty text", row.where);
+      break;
+    case TaskKind::kRolling:
+      item.prompt = shape.context.render(row.fields, row.where);
+      item.original = shape.original.empty() ? item.prompt : shape.original.render(row.fields, row.where);
+      break;
+  }
+  return item;
+}
+
+// One gold label a line beside the data file (PIQA): becomes the field "label" of records that have none.
+void add_labels(const fs::path& labels_file, const fs::path& file, std::vector<RecordRow>* rows) {
+  if (rows->front().fields.contains("label")) return;
+  require(fs::exists(labels_file), "{}: expected the labels of {} beside it, found no such file", labels_file.string(),
+          file.filename().string());
+  std::vector<std::string> labels;
+  for (const auto& line : split(read_file(labels_file), '\n')) {
+    if (!trim(line).empty()) labels.push_back(trim(line));
+  }
+  require(labels.size() == rows->size(), "{}: expected {} labels, one for each record of {}, found {}",
+          labels_file.string(), rows->size(), file.filename().string(), labels.size());
+  for (std::size_t i = 0; i < rows->size(); ++i) (*rows)[i].fields["label"] = labels[i];
+}
+
+// All rows of the first pattern that matches; ids are "row" or, of several files, "file:row".
+std::vector<Item> read_items(const TaskDefinition& task, const fs::path& folder, const std::vector<std::string>& patterns,
+                             const char* what, std::vector<std::string>* read) {
+  for (const auto& pattern : patterns) {
+    const auto files = match_files(folder, pattern);
+    if (files.empty()) continue;
+    std::vector<Item> items;
+    for (const auto& file : files) {
+      auto rows = read_rows(file, task.text_format);
+      if (!task.labels.empty()) add_labels(file.parent_path() / task.labels, file, &rows);
+      for (std::size_t i = 0; i < rows.size(); ++i) {
+        items.push_back(make_item(task, rows[i]));
+        items.back().id = files.size() == 1 ? std::to_string(i) : fmt::format("{}:{}", file.stem().string(), i);
+      }
+      if (read != nullptr) read->push_back(fs::relative(file, folder).string());
+    }
+    return items;
+  }
+  user_error("task {}: expected {} below {}: looked for {}; found none of them", task.name, what, folder.string(),
+             join(patterns, ", "));
+}
+
+}  // namespace
+
+TaskData load_task(const TaskDefinition& task, const fs::path& data_folder, const LoadOptions& options) {
+  require(fs::is_directory(data_folder), "task {}: expected a data folder, found none at {}; give --data DIR", task.name,
+          data_folder.string());
+  require(options.limit >= 0, "task {}: expected a limit from 0, found {}", task.name, options.limit);
+  TaskData data;
+  data.items = read_items(task, data_folder, task.files, "data files", &data.files);
+  data.records = static_cast<std::int64_t>(data.items.size());
+  if (!task.shot_files.empty()) {
+    data.shot_pool = read_items(task, data_folder, task.shot_files, "few-shot examples", nullptr);
+  }
+  if (options.limit > 0 && options.limit < data.records) {
+    const auto limit = static_cast<std::size_t>(options.limit);
+    if (options.seed.has_value()) {
+      auto chosen = Rng(*options.seed, "task." + task.name).sample(data.items.size(), limit);
+      std::sort(chosen.begin(), chosen.end());
+      std::vector<Item> sample;
+      for (const std::size_t i : chosen) sample.push_back(std::move(data.items[i]));
+      data.items = std::move(sample);
+    } else {
+      data.items.resize(limit);
+    }
+  }
+  return data;
+}
+
+}  // namespace hymba::eval

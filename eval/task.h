@@ -1,0 +1,106 @@
+// Tasks as data: eval/tasks/*.ini says which files a task reads, how a record becomes contexts and choices, and how it
+// is scored. The scoring rules are those of EleutherAI's lm-evaluation-harness (see eval/requests.h, eval/scoring.h).
+//
+//   [arc_easy]
+//   title   = ARC, easy set
+//   manner  = what differs from the harness, in words
+//   kind    = multiple_choice | partial | loglikelihood | rolling | completion | minimal_pairs
+//   suite   = general | recall | lm | grammar
+//   files   = commonsense/arc_easy.jsonl, arc_easy.jsonl      the first pattern that matches anything below --data
+//   foundry.context  = {query}\nAnswer:                       one group of templates a shape of record; the first shape
+//   foundry.choices  = {choices}                              whose fields are all there is used (text_template.h)
+//   foundry.gold     = {gold}
+//   upstream.context = ...
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "eval/text_template.h"
+
+namespace hymba::eval {
+
+enum class TaskKind {
+  kMultipleChoice,  // one context, several continuations
+  kPartial,         // several contexts, one continuation (WinoGrande)
+  kLoglikelihood,   // one continuation: greedy or not, perplexity (LAMBADA)
+  kRolling,         // whole texts: perplexity a word and a byte (WikiText)
+  kCompletion,      // generated text contains the answer (SQuAD completion, key-value recall)
+  kMinimalPairs,    // choices are whole sentences, no context (BLiMP)
+};
+std::string task_kind_name(TaskKind kind);
+
+struct RecordShape {
+  std::string name;
+  TextTemplate context;
+  std::vector<TextTemplate> contexts;  // partial
+  std::vector<TextTemplate> choices;   // one bare {field} may be a list
+  std::string gold;                    // "{field}", "{field} in {list}", or a number
+  int gold_base = 0;                   // the number that means the first choice
+  TextTemplate answer, original;
+  TextTemplate aliases;                // a bare {list}
+  TextTemplate every;                  // "every = clean": filters on each finished context and choice, as {text|clean}
+  int max_new_tokens = 0;              // 0: as the task says
+  std::string until;                   // "": as the task says
+};
+
+struct TaskDefinition {
+  std::string name;
+  std::string title, manner;
+  TaskKind kind = TaskKind::kMultipleChoice;
+  std::string suite = "general";
+  std::string metric;                 // the one that a study reports; "": acc, word_perplexity or contains by kind
+  std::optional<double> chance;       // of the metric; absent: mean of 1 / number of choices, 0 for the other kinds
+  std::string delimiter = " ";        // between context and continuation
+  int max_new_tokens = 256;           // completion
+  std::string until = "\n\n";         // completion: the answer ends here
+  int shots = 0;
+  TextTemplate preamble, group;       // group: e.g. the MMLU subject or BLiMP paradigm
+  std::vector<std::string> files, shot_files;
+  std::string labels;                 // a file beside the data file with one gold label a line
+  std::string text_format;            // of .txt files, see records.h
+  std::vector<RecordShape> shapes;
+};
+
+// All stanzas of all *.ini in a folder (or of one file), `from` resolved; stanzas with `abstract = true` only serve
+// others. UserError naming file, stanza and key for an unknown key (with the nearest one) and a value out of range.
+std::vector<TaskDefinition> load_task_definitions(const std::filesystem::path& folder_or_file);
+// UserError with the nearest name if there is no such task.
+const TaskDefinition& find_task(const std::vector<TaskDefinition>& tasks, const std::string& name);
+// "arc_easy,recall,all": task names, suite names or "all", in the order of definition; UserError for another word.
+std::vector<const TaskDefinition*> select_tasks(const std::vector<TaskDefinition>& tasks, const std::string& words);
+
+struct Item {
+  std::string id;
+  std::string group;                    // "" where the task has none
+  std::vector<std::string> contexts;    // one; as many as options where the kind is partial
+  std::vector<std::string> choices;     // without the delimiter; one where the kind is partial
+  int gold = 0;
+  std::string prompt;                   // loglikelihood, completion: the context; rolling: the text
+  std::string answer;
+  std::vector<std::string> aliases;     // further right answers of a completion
+  std::string original;                 // rolling: the text before detokenising; words and bytes are counted in it
+  std::string preamble;                 // before few-shot examples
+  int max_new_tokens = 0;               // 0 and "": as the task says
+  std::string until;
+};
+
+struct TaskData {
+  std::vector<Item> items;
+  std::vector<Item> shot_pool;          // candidates for few-shot examples, in file order
+  std::vector<std::string> files;       // read, relative to the data folder
+  std::int64_t records = 0;             // in the files, before the limit
+};
+
+struct LoadOptions {
+  std::int64_t limit = 0;                // 0: all
+  std::optional<std::uint64_t> seed;     // given: `limit` items drawn at random (in file order), else the first ones
+};
+
+// Reads a task's items from below `data_folder`. UserError naming every file that was looked for, or file:line.
+TaskData load_task(const TaskDefinition& task, const std::filesystem::path& data_folder, const LoadOptions& options = {});
+
+}  // namespace hymba::eval
