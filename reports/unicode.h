@@ -1,0 +1,22 @@
+// UTF-8 as a terminal shows it.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace hymba::reports {
+
+// Columns that the text takes in a terminal: combining marks 0, East Asian wide and emoji 2, all others 1.
+int display_width(std::string_view text);
+
+// Valid UTF-8 without control characters (they could drive the terminal): bytes that are no UTF-8 become U+FFFD,
+// control characters become a space.
+std::string printable(std::string_view text);
+
+// The longest beginning of at most `width` columns; ends in "…" where text was cut.
+std::string clip(std::string_view text, int width);
+
+// Decodes the character at `at` and moves `at` behind it; U+FFFD for a broken byte, which is one step.
+char32_t next_character(std::string_view text, std::size_t& at);
+
+}  // namespace hymba::reports
