@@ -1,1 +1,238 @@
-// Follows.
+#include "kernels/selective_scan/op.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/GradMode.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <array>
+#include <optional>
+#include <type_traits>
+
+#include "kernels/check.h"
+#include "kernels/parallel.h"
+#include "kernels/partials.h"
+#include "kernels/selective_scan/kernel.h"
+
+namespace hymba::kernels {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+constexpr const char* kOp = "selective_scan";
+
+// The op's tensors in the order of its arguments; optional ones may be undefined.
+struct Arguments {
+  at::Tensor u, dt, A, B, C, D, z, dt_bias, h0;
+
+  std::array<const at::Tensor*, 9> all() const { return {&u, &dt, &A, &B, &C, &D, &z, &dt_bias, &h0}; }
+};
+
+// Enough tasks for the threads, else wide blocks: B and C are read, and their gradients summed, once a block.
+std::int64_t channel_block(std::int64_t batch, std::int64_t groups, std::int64_t group_channels) {
+  for (const std::int64_t block : {128, 64}) {
+    if (batch * groups * (group_channels / block) >= 8) return block;
+  }
+  return scan::kChunk;
+}
+
+scan::Shape check(const char* op, const Arguments& x, const SelectiveScanOptions& options) {
+  check_leading(op, "u_BLE", x.u, 3);
+  const auto type = x.u.scalar_type();
+  const std::int64_t B = x.u.size(0), L = x.u.size(1), E = x.u.size(2);
+  check_tensor(op, "dt_BLE", x.dt, type, {B, L, E});
+  require(x.A.defined() && x.A.dim() == 2 && x.A.size(1) >= 1, "[{}] A_EN: expected [{}, N] with N >= 1, got {}", op, E,
+          describe(x.A));
+  const std::int64_t N = x.A.size(1);
+  check_tensor(op, "A_EN", x.A, type, {E, N});
+  require(x.B.defined() && (x.B.dim() == 3 || x.B.dim() == 4), "[{}] B_BLN: expected [{}, {}, {}] or [B, L, G, N], got {}",
+          op, B, L, N, describe(x.B));
+  const bool grouped = x.B.dim() == 4;
+  const std::int64_t G = grouped ? x.B.size(2) : 1;
+  require(G >= 1 && E % G == 0, "[{}] B_BLN: expected a number of groups that divides {} channels, got {}", op, E, G);
+  const std::vector<std::int64_t> rows = grouped ? std::vector{B, L, G, N} : std::vector{B, L, N};
+  check_tensor(op, "B_BLN", x.B, type, rows);
+  check_tensor(op, "C_BLN", x.C, type, rows);
+  check_optional(op, "D_E", x.D, type, {E});
+  check_optional(op, "z_BLE", x.z, type, {B, L, E});
+  check_optional(op, "dt_bias_E", x.dt_bias, type, {E});
+  check_optional(op, "h0_BEN", x.h0, type, {B, E, N});
+  return {B, L, E, N, G, options.softplus, channel_block(B, G, E / G)};
+}
+
+Arguments prepare(const Arguments& x) {
+  const std::int64_t inner = x.B.dim() - 2;
+  return {with_dense_rows(x.u),
+          with_dense_rows(x.dt),
+          x.A.contiguous(),
+          with_dense_rows(x.B, inner),
+          with_dense_rows(x.C, inner),
+          contiguous_or_undefined(x.D),
+          with_dense_rows(x.z),
+          contiguous_or_undefined(x.dt_bias),
+          contiguous_or_undefined(x.h0)};
+}
+
+template <class T>
+T* data(const at::Tensor& t) {
+  return t.defined() ? t.data_ptr<std::remove_const_t<T>>() : nullptr;
+}
+
+template <class T>
+scan::Rows<T> rows(const at::Tensor& t) {
+  if (!t.defined()) return {};
+  return {data<T>(t), t.stride(0), t.stride(1)};
+}
+
+template <class T>
+scan::Inputs<T> inputs(const Arguments& x) {
+  return {rows<const T>(x.u), rows<const T>(x.dt), rows<const T>(x.z),       rows<const T>(x.B), rows<const T>(x.C),
+          data<const T>(x.A), data<const T>(x.D),  data<const T>(x.dt_bias), data<const T>(x.h0)};
+}
+
+struct Result {
+  at::Tensor y, h, states;
+};
+
+// `x` is prepared. The states are kept for a backward pass only, and only by the float kernels.
+Result run_forward(const scan::Shape& s, const Arguments& x, bool keep_states) {
+  const auto options = x.u.options();
+  Result r;
+  r.y = at::empty({s.batch, s.length, s.channels}, options);
+  r.h = at::empty({s.batch, s.channels, s.states}, options);
+  if (x.u.scalar_type() == at::kDouble) {
+    scan::forward_reference(s, inputs<double>(x), {rows<double>(r.y), data<double>(r.h), nullptr});
+    return r;
+  }
+  if (keep_states) r.states = at::empty({s.batch, s.tiles(), s.states, s.channels}, options);
+  const auto in = inputs<float>(x);
+  const scan::Outputs<float> out{rows<float>(r.y), data<float>(r.h), data<float>(r.states)};
+  parallel_tasks(s.tasks(), [&](std::int64_t begin, std::int64_t end) { scan::forward(s, in, out, begin, end); });
+  return r;
+}
+
+// Sums a partial tensor over its first axis.
+at::Tensor reduce(const at::Tensor& parts) {
+  if (!parts.defined()) return parts;
+  if (parts.size(0) == 1) return parts.select(0, 0);
+  at::Tensor sum = at::empty(parts.sizes().slice(1), parts.options());
+  sum_partials(data<float>(parts), parts.size(0), sum.numel(), data<float>(sum));
+  return sum;
+}
+
+// The gradients in the order of the arguments.
+Arguments run_backward(const scan::Shape& s, const Arguments& x, const at::Tensor& states, const at::Tensor& dy,
+                       const at::Tensor& dh) {
+  const auto options = x.u.options();
+  const std::int64_t B = s.batch, L = s.length, E = s.channels, N = s.states;
+  const auto like = [&](const at::Tensor& t, at::IntArrayRef sizes) {
+    return t.defined() ? at::zeros(sizes, options) : at::Tensor();
+  };
+  const auto rows_like = [&](const at::Tensor& t) { return t.defined() ? at::empty({B, L, E}, options) : at::Tensor(); };
+  Arguments g;
+  g.u = rows_like(x.u), g.dt = rows_like(x.dt), g.z = rows_like(x.z);
+  g.h0 = like(x.h0, {B, E, N});
+  if (x.u.scalar_type() == at::kDouble) {
+    g.A = like(x.A, {E, N}), g.B = like(x.B, x.B.sizes()), g.C = like(x.C, x.C.sizes());
+    g.D = like(x.D, {E}), g.dt_bias = like(x.dt_bias, {E});
+    scan::backward_reference(
+        s, inputs<double>(x),
+        {rows<const double>(dy), data<const double>(dh), rows<double>(g.u), rows<double>(g.dt), rows<double>(g.z),
+         data<double>(g.A), data<double>(g.B), data<double>(g.C), data<double>(g.D), data<double>(g.dt_bias),
+         data<double>(g.h0)});
+    return g;
+  }
+  const at::Tensor dA = at::empty({B, E, N}, options);
+  const at::Tensor dB = at::empty({s.group_blocks(), B, L, s.groups, N}, options);
+  const at::Tensor dC = at::empty({s.group_blocks(), B, L, s.groups, N}, options);
+  const at::Tensor dD = like(x.D, {B, E}), dbias = like(x.dt_bias, {B, E});
+  const scan::Gradients<float> grad{rows<const float>(dy), data<const float>(dh), rows<float>(g.u), rows<float>(g.dt),
+                                    rows<float>(g.z),      data<float>(dA),       data<float>(dB),  data<float>(dC),
+                                    data<float>(dD),       data<float>(dbias),    data<float>(g.h0)};
+  const auto in = inputs<float>(x);
+  parallel_tasks(s.tasks(), [&](std::int64_t begin, std::int64_t end) {
+    scan::backward(s, in, data<const float>(states), grad, begin, end);
+  });
+  g.A = reduce(dA), g.D = reduce(dD), g.dt_bias = reduce(dbias);
+  g.B = reduce(dB).view(x.B.sizes()), g.C = reduce(dC).view(x.C.sizes());
+  return g;
+}
+
+struct Scan : torch::autograd::Function<Scan> {
+  static variable_list forward(AutogradContext* ctx, const at::Tensor& u, const at::Tensor& dt, const at::Tensor& A,
+                               const at::Tensor& B, const at::Tensor& C, const std::optional<at::Tensor>& D,
+                               const std::optional<at::Tensor>& z, const std::optional<at::Tensor>& dt_bias,
+                               const std::optional<at::Tensor>& h0, bool softplus) {
+    const Arguments original{u, dt, A, B, C, D.value_or(at::Tensor()), z.value_or(at::Tensor()),
+                             dt_bias.value_or(at::Tensor()), h0.value_or(at::Tensor())};
+    const scan::Shape shape = check(kOp, original, {softplus});
+    const Arguments x = prepare(original);
+    const Result r = run_forward(shape, x, true);
+    ctx->save_for_backward({x.u, x.dt, x.A, x.B, x.C, x.D, x.z, x.dt_bias, x.h0, r.states});
+    ctx->saved_data["softplus"] = softplus;
+    ctx->set_materialize_grads(false);
+    return {r.y, r.h};
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const Arguments x{saved[0], saved[1], saved[2], saved[3], saved[4], saved[5], saved[6], saved[7], saved[8]};
+    const scan::Shape shape = check(kOp, x, {ctx->saved_data["softplus"].toBool()});
+    const at::Tensor dy = grads[0].defined() ? with_dense_rows(grads[0]) : at::zeros(x.u.sizes(), x.u.options());
+    const Arguments g = run_backward(shape, x, saved[9], dy, contiguous_or_undefined(grads[1]));
+    return {g.u, g.dt, g.A, g.B, g.C, g.D, g.z, g.dt_bias, g.h0, at::Tensor()};
+  }
+};
+
+}  // namespace
+
+std::tuple<at::Tensor, at::Tensor> selective_scan(const at::Tensor& u_BLE, const at::Tensor& dt_BLE,
+                                                  const at::Tensor& A_EN, const at::Tensor& B_BLN,
+                                                  const at::Tensor& C_BLN, const at::Tensor& D_E,
+                                                  const at::Tensor& z_BLE, const at::Tensor& dt_bias_E,
+                                                  const at::Tensor& h0_BEN, SelectiveScanOptions options) {
+  const Arguments x{u_BLE, dt_BLE, A_EN, B_BLN, C_BLN, D_E, z_BLE, dt_bias_E, h0_BEN};
+  const scan::Shape shape = check(kOp, x, options);
+  bool differentiate = false;
+  for (const at::Tensor* t : x.all()) differentiate |= t->defined() && t->requires_grad();
+  if (differentiate && c10::GradMode::is_enabled()) {
+    const auto out = Scan::apply(u_BLE, dt_BLE, A_EN, B_BLN, C_BLN, if_defined(D_E), if_defined(z_BLE),
+                                 if_defined(dt_bias_E), if_defined(h0_BEN), options.softplus);
+    return {out[0], out[1]};
+  }
+  const Result r = run_forward(shape, prepare(x), false);
+  return {r.y, r.h};
+}
+
+at::Tensor selective_state_update(at::Tensor& h_BEN, const at::Tensor& u_BE, const at::Tensor& dt_BE,
+                                  const at::Tensor& A_EN, const at::Tensor& B_BN, const at::Tensor& C_BN,
+                                  const at::Tensor& D_E, const at::Tensor& z_BE, const at::Tensor& dt_bias_E,
+                                  SelectiveScanOptions options) {
+  const c10::AutoGradMode no_grad(false);
+  const char* op = "selective_state_update";
+  require(h_BEN.defined() && h_BEN.dim() == 3 && h_BEN.is_contiguous(),
+          "[{}] h_BEN: expected a contiguous tensor with 3 axes, got {}", op, describe(h_BEN));
+  check_leading(op, "u_BE", u_BE, 2);
+  for (const at::Tensor* t : {&dt_BE, &B_BN, &C_BN}) {
+    require(t->defined() && t->dim() >= 2, "[{}] dt_BE, B_BN, C_BN: expected 2 axes, got {}", op, describe(*t));
+  }
+  // One step is a sequence of length 1 that starts from h and ends in it.
+  const auto step = [](const at::Tensor& t) { return t.defined() ? t.unsqueeze(1) : t; };
+  const Arguments x{step(u_BE), step(dt_BE), A_EN, step(B_BN), step(C_BN), D_E, step(z_BE), dt_bias_E, h_BEN};
+  const scan::Shape shape = check(op, x, options);
+  const Arguments ready = prepare(x);
+  const at::Tensor y = at::empty({shape.batch, 1, shape.channels}, u_BE.options());
+  if (u_BE.scalar_type() == at::kDouble) {
+    scan::forward_reference(shape, inputs<double>(ready), {rows<double>(y), data<double>(h_BEN), nullptr});
+  } else {
+    const auto in = inputs<float>(ready);
+    const scan::Outputs<float> out{rows<float>(y), data<float>(h_BEN), nullptr};
+    parallel_tasks(shape.tasks(), 8, [&](std::int64_t begin, std::int64_t end) {
+      scan::forward(shape, in, out, begin, end);
+    });
+  }
+  return y.squeeze(1);
+}
+
+}  // namespace hymba::kernels

@@ -1,0 +1,68 @@
+// Checks of an op's arguments: UserError "[op] arg: expected float32 [2, 8, 64], got float64 [2, 8, 32]".
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+
+namespace hymba::kernels {
+
+inline std::string describe(const at::Tensor& t) {
+  if (!t.defined()) return "an undefined tensor";
+  return fmt::format("{}{} [{}]", t.is_cpu() ? "" : t.device().str() + " ",
+                     t.scalar_type() == at::kFloat ? "float32"
+                     : t.scalar_type() == at::kDouble ? "float64"
+                                                      : c10::toString(t.scalar_type()),
+                     fmt::join(t.sizes(), ", "));
+}
+
+// A CPU tensor of `type` and exactly `sizes`.
+inline void check_tensor(const char* op, const char* arg, const at::Tensor& t, at::ScalarType type,
+                         const std::vector<std::int64_t>& sizes) {
+  if (t.defined() && t.is_cpu() && t.scalar_type() == type && t.sizes() == at::IntArrayRef(sizes)) return;
+  user_error("[{}] {}: expected {} [{}], got {}", op, arg, type == at::kFloat ? "float32" : "float64",
+             fmt::join(sizes, ", "), describe(t));
+}
+
+inline void check_optional(const char* op, const char* arg, const at::Tensor& t, at::ScalarType type,
+                           const std::vector<std::int64_t>& sizes) {
+  if (t.defined()) check_tensor(op, arg, t, type, sizes);
+}
+
+// A CPU tensor of float32 or float64 with `dims` axes (0: one or more): the one that fixes type and sizes for the rest.
+inline void check_leading(const char* op, const char* arg, const at::Tensor& t, std::int64_t dims) {
+  if (t.defined() && t.is_cpu() && (t.scalar_type() == at::kFloat || t.scalar_type() == at::kDouble) &&
+      (dims == 0 ? t.dim() >= 1 : t.dim() == dims)) {
+    return;
+  }
+  user_error("[{}] {}: expected a CPU tensor, float32 or float64, with {} axes, got {}", op, arg,
+             dims == 0 ? std::string("one or more") : std::to_string(dims), describe(t));
+}
+
+// The tensor itself where the last `inner` axes lie contiguous in memory, else a contiguous copy. The axes before keep
+// their strides: a slice of a wider projection costs no copy.
+inline at::Tensor with_dense_rows(const at::Tensor& t, std::int64_t inner = 1) {
+  if (!t.defined() || t.numel() == 0) return t;
+  std::int64_t stride = 1;
+  for (std::int64_t i = t.dim() - 1; i >= t.dim() - inner; --i) {
+    if (t.size(i) != 1 && t.stride(i) != stride) return t.contiguous();
+    stride *= t.size(i);
+  }
+  return t;
+}
+
+// How an optional tensor goes through torch::autograd::Function, which takes no undefined ones.
+inline std::optional<at::Tensor> if_defined(const at::Tensor& t) {
+  return t.defined() ? std::optional<at::Tensor>(t) : std::nullopt;
+}
+
+inline at::Tensor contiguous_or_undefined(const at::Tensor& t) { return t.defined() ? t.contiguous() : t; }
+
+}  // namespace hymba::kernels

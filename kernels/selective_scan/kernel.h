@@ -1,0 +1,70 @@
+// What the selective scan's implementations take: raw pointers, no torch. cpu.cpp computes in float over a range of
+// tasks; reference.cpp in double over everything.
+#pragma once
+
+#include <cstdint>
+
+namespace hymba::kernels::scan {
+
+constexpr std::int64_t kTile = 32;    // steps between two kept states
+constexpr std::int64_t kChunk = 32;   // channels that are walked together: two cache lines a row
+
+// [B, L, *] with unit inner stride: row t of batch b is data + b * batch_stride + t * row_stride. Null: absent.
+template <class T>
+struct Rows {
+  T* data = nullptr;
+  std::int64_t batch_stride = 0, row_stride = 0;
+  T* row(std::int64_t b, std::int64_t t) const { return data + b * batch_stride + t * row_stride; }
+};
+
+struct Shape {
+  std::int64_t batch = 0, length = 0, channels = 0, states = 0, groups = 1;
+  bool softplus = true;
+  std::int64_t block = kChunk;  // channels a task; depends on the shape only, so that sums have one order
+
+  std::int64_t group_channels() const { return channels / groups; }
+  std::int64_t group_blocks() const { return (group_channels() + block - 1) / block; }
+  std::int64_t tasks() const { return batch * groups * group_blocks(); }
+  std::int64_t tiles() const { return (length + kTile - 1) / kTile; }
+};
+
+template <class T>
+struct Inputs {
+  Rows<const T> u, dt, z, B, C;  // B and C: rows of [G, N]
+  const T* A = nullptr;          // [E, N]
+  const T* D = nullptr;          // [E] or null
+  const T* dt_bias = nullptr;    // [E] or null
+  const T* h0 = nullptr;         // [B, E, N] or null (zeros)
+};
+
+template <class T>
+struct Outputs {
+  Rows<T> y;
+  T* h = nullptr;       // [B, E, N], may be h0
+  T* states = nullptr;  // [B, tiles, N, E]: the state before each tile, or null
+};
+
+// Gradients. cpu.cpp leaves partial sums for the caller to add up in a fixed order: A, D, dt_bias per batch, B and C
+// per block of a group's channels: [group_blocks, B, L, G, N]. The reference adds to zeroed whole gradients instead.
+template <class T>
+struct Gradients {
+  Rows<const T> y;        // given
+  const T* h = nullptr;   // given for the final state, or null
+  Rows<T> u, dt, z;
+  T* A = nullptr;         // [B, E, N]; reference: [E, N]
+  T* B = nullptr;
+  T* C = nullptr;
+  T* D = nullptr;         // [B, E]; reference: [E]
+  T* dt_bias = nullptr;   // [B, E]; reference: [E]
+  T* h0 = nullptr;        // [B, E, N]
+};
+
+void forward(const Shape& shape, const Inputs<float>& in, const Outputs<float>& out, std::int64_t begin,
+             std::int64_t end);
+void backward(const Shape& shape, const Inputs<float>& in, const float* states, const Gradients<float>& grad,
+              std::int64_t begin, std::int64_t end);
+
+void forward_reference(const Shape& shape, const Inputs<double>& in, const Outputs<double>& out);
+void backward_reference(const Shape& shape, const Inputs<double>& in, const Gradients<double>& grad);
+
+}  // namespace hymba::kernels::scan
