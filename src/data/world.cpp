@@ -1,5 +1,6 @@
 #include "data/world.h"
 
+#include <algorithm>
 #include <array>
 
 #include "base/error.h"

@@ -8,7 +8,8 @@
 
 namespace hymba::data {
 
-// A relation's wording. Statements teach a fact; the question is asked in training for half of the subjects only.
+// A relation's wording. Statements teach a fact; the question is asked in training for a half or two thirds of the
+// subjects only.
 struct RelationText {
   std::string name;
   std::vector<std::string> statements;  // $0 subject, $1 value
