@@ -18,7 +18,8 @@ using nlohmann::json;
 
 // The first template of a shape that names a field the record lacks, in words; "" if the shape fits.
 std::string missing_in(const RecordShape& shape, const json& record) {
-  std::vector<const TextTemplate*> all = {&shape.context, &shape.answer, &shape.aliases, &shape.original};
+  std::vector<const TextTemplate*> all = {&shape.context, &shape.answer, &shape.aliases, &shape.original,
+                                          &shape.group,   &shape.preamble};
   for (const auto& one : shape.contexts) all.push_back(&one);
   for (const auto& one : shape.choices) all.push_back(&one);
   for (const auto* one : all) {
@@ -89,8 +90,8 @@ Item make_item(const TaskDefinition& task, const RecordRow& row) {
   Item item;
   item.max_new_tokens = shape.max_new_tokens;
   item.until = shape.until;
-  if (!task.group.empty()) item.group = task.group.render(row.fields, row.where);
-  if (!task.preamble.empty()) item.preamble = task.preamble.render(row.fields, row.where);
+  item.group = (shape.group.empty() ? task.group : shape.group).render(row.fields, row.where);
+  item.preamble = (shape.preamble.empty() ? task.preamble : shape.preamble).render(row.fields, row.where);
   auto finish = [&](std::vector<std::string> texts) {
     if (shape.every.empty()) return texts;
     for (auto& text : texts) text = shape.every.render({{"text", text}}, row.where);

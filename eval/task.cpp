@@ -27,7 +27,8 @@ const std::vector<std::string> kTaskKeys = {"title", "manner", "kind", "suite", 
                                             "max_new_tokens", "until", "shots", "preamble", "group", "files",
                                             "shot_files", "labels", "text_format", "from", "abstract"};
 const std::vector<std::string> kShapeKeys = {"context", "contexts", "choices", "gold",  "gold_base",
-                                             "answer",  "aliases",  "original", "every", "max_new_tokens", "until"};
+                                             "answer",  "aliases",  "original", "every", "group",
+                                             "preamble", "max_new_tokens", "until"};
 
 std::string unescaped(const Assignment& a) { return TextTemplate(a.value, a.origin).render({}, a.origin); }
 
@@ -79,6 +80,8 @@ void set_shape_key(TaskDefinition& task, const Assignment& a, const std::string&
   else if (key == "answer") it->answer = TextTemplate(a.value, a.origin);
   else if (key == "aliases") it->aliases = TextTemplate(a.value, a.origin);
   else if (key == "original") it->original = TextTemplate(a.value, a.origin);
+  else if (key == "group") it->group = TextTemplate(a.value, a.origin);
+  else if (key == "preamble") it->preamble = TextTemplate(a.value, a.origin);
   else if (key == "every") it->every = TextTemplate("{text|" + a.value + "}", a.origin);
   else if (key == "max_new_tokens") it->max_new_tokens = positive(a);
   else if (key == "until") it->until = unescaped(a);
@@ -156,7 +159,7 @@ void check(const TaskDefinition& task, const std::string& where) {
 }
 
 TaskDefinition build(const StanzaFile& stanzas, const Stanza& stanza) {
-  // The chain of `from`, nearest first; keys are then set from the root on, so that a stanza overrides what it inherits.
+  // The chain of `from`, nearest first; keys are set from the root on, so that a stanza overrides what it inherits.
   std::vector<const Stanza*> chain = {&stanza};
   while (const Assignment* from = chain.back()->find("from")) {
     const Stanza* parent = stanzas.find(from->value);
@@ -185,7 +188,7 @@ std::string task_kind_name(TaskKind kind) {
 }
 
 std::vector<TaskDefinition> load_task_definitions(const fs::path& folder_or_file) {
-  require(fs::exists(folder_or_file), "{}: expected a folder of task files (*.ini) or one such file, found nothing there",
+  require(fs::exists(folder_or_file), "{}: expected a folder of task files (*.ini) or one such file, found nothing",
           folder_or_file.string());
   StanzaFile stanzas;
   if (fs::is_directory(folder_or_file)) {

@@ -41,6 +41,7 @@ struct RecordShape {
   std::string gold;                    // "{field}", "{field} in {list}", or a number
   int gold_base = 0;                   // the number that means the first choice
   TextTemplate answer, original;
+  TextTemplate group, preamble;        // empty: the task's
   TextTemplate aliases;                // a bare {list}
   TextTemplate every;                  // "every = clean": filters on each finished context and choice, as {text|clean}
   int max_new_tokens = 0;              // 0: as the task says
@@ -58,7 +59,8 @@ struct TaskDefinition {
   int max_new_tokens = 256;           // completion
   std::string until = "\n\n";         // completion: the answer ends here
   int shots = 0;
-  TextTemplate preamble, group;       // group: e.g. the MMLU subject or BLiMP paradigm
+  TextTemplate group;                 // e.g. the MMLU subject or BLiMP paradigm
+  TextTemplate preamble;              // before the few-shot examples
   std::vector<std::string> files, shot_files;
   std::string labels;                 // a file beside the data file with one gold label a line
   std::string text_format;            // of .txt files, see records.h
@@ -101,6 +103,7 @@ struct LoadOptions {
 };
 
 // Reads a task's items from below `data_folder`. UserError naming every file that was looked for, or file:line.
-TaskData load_task(const TaskDefinition& task, const std::filesystem::path& data_folder, const LoadOptions& options = {});
+TaskData load_task(const TaskDefinition& task, const std::filesystem::path& data_folder,
+                   const LoadOptions& options = {});
 
 }  // namespace hymba::eval
