@@ -2,10 +2,13 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/GradMode.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <vector>
@@ -56,6 +59,12 @@ inline at::Tensor with_dense_rows(const at::Tensor& t, std::int64_t inner = 1) {
     stride *= t.size(i);
   }
   return t;
+}
+
+// Whether a call with these tensors (undefined ones included) is to be recorded for a backward pass.
+inline bool needs_gradient(std::initializer_list<const at::Tensor*> tensors) {
+  if (!c10::GradMode::is_enabled()) return false;
+  return std::any_of(tensors.begin(), tensors.end(), [](const at::Tensor* t) { return t->defined() && t->requires_grad(); });
 }
 
 // How an optional tensor goes through torch::autograd::Function, which takes no undefined ones.

@@ -1,6 +1,9 @@
 // Sums of partial results in a fixed order: how the backward passes reduce over tasks without atomics.
 #pragma once
 
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+
 #include <algorithm>
 #include <cstdint>
 
@@ -29,6 +32,15 @@ void sum_partials(const T* parts, std::int64_t count, std::int64_t size, T* out)
       out[i] = sum;
     }
   });
+}
+
+// A float tensor summed over its first axis (undefined stays undefined).
+inline at::Tensor sum_over_first(const at::Tensor& parts) {
+  if (!parts.defined()) return parts;
+  if (parts.size(0) == 1) return parts.select(0, 0);
+  const at::Tensor sum = at::empty(parts.sizes().slice(1), parts.options());
+  sum_partials(parts.data_ptr<float>(), parts.size(0), sum.numel(), sum.data_ptr<float>());
+  return sum;
 }
 
 }  // namespace hymba::kernels

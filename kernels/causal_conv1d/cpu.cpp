@@ -1,1 +1,219 @@
-// Follows.
+// Vector over channels; a task is one sequence and kBlock channels, walked in tiles of kTile steps. Each vector's
+// column of inputs, with the W - 1 before it, is first copied to a window in scratch, where every tap reads it.
+#include "kernels/targets.h"
+//
+#include "kernels/causal_conv1d/kernel.h"
+
+#include <hwy/aligned_allocator.h>
+
+#include <algorithm>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/causal_conv1d/cpu.cpp"
+#include <hwy/foreach_target.h>
+// Must come after foreach_target.h, which includes this file once an instruction set.
+#include <hwy/highway.h>
+
+#include "kernels/vector_math-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace hymba::kernels::conv {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+using namespace kernels::HWY_NAMESPACE;  // NOLINT
+
+constexpr FloatTag kTag;
+
+struct Task {
+  std::int64_t b, first, channels;  // channels [first, first + channels) of sequence b
+};
+
+Task make_task(const Shape& s, std::int64_t index) {
+  const std::int64_t first = index % s.blocks() * kBlock;
+  return {index / s.blocks(), first, std::min(kBlock, s.channels - first)};
+}
+
+// weight [channels, W] -> [W, kBlock] in scratch, zeros behind the last channel.
+void load_taps(const Shape& s, const float* weight, const Task& task, float* taps) {
+  std::fill(taps, taps + s.taps * kBlock, 0.0f);
+  for (std::int64_t e = 0; e < task.channels; ++e) {
+    for (std::int64_t k = 0; k < s.taps; ++k) taps[k * kBlock + e] = weight[(task.first + e) * s.taps + k];
+  }
+}
+
+// Input t of one vector of channels; t < 0: the state's.
+HWY_INLINE FloatVec load_input(const Shape& s, const Inputs<float>& in, std::int64_t b, std::int64_t t, std::int64_t e,
+                               std::int64_t count) {
+  if (HWY_LIKELY(t >= 0)) return load_part(in.x.row(b, t) + e, count);
+  if (!in.state) return hn::Zero(kTag);
+  return load_part(in.state + (b * (s.taps - 1) + t + s.taps - 1) * s.channels + e, count);
+}
+
+// bias + the taps over the window from step t; kTaps 0: any number.
+template <int kTaps>
+HWY_INLINE FloatVec convolve(const float* HWY_RESTRICT window, const float* HWY_RESTRICT taps, FloatVec bias,
+                             std::int64_t count) {
+  FloatVec sum = bias;
+  const std::int64_t number = kTaps ? kTaps : count;
+#pragma GCC unroll 4
+  for (std::int64_t k = 0; k < number; ++k) {
+    sum = hn::MulAdd(hn::Load(kTag, window + k * kLanes), hn::Load(kTag, taps + k * kBlock), sum);
+  }
+  return sum;
+}
+
+template <int kTaps>
+void forward_task(const Shape& s, const Inputs<float>& in, const Outputs<float>& out, const Task& task,
+                  float* scratch) {
+  const std::int64_t before = s.taps - 1;
+  float* taps = scratch;
+  float* carry = taps + s.taps * kBlock;                 // [kBlock / kLanes, W - 1, kLanes]: the inputs before the tile
+  float* window = carry + before * kBlock;               // [W - 1 + kTile, kLanes]
+  load_taps(s, in.weight, task, taps);
+  for (std::int64_t v = 0; v < task.channels; v += kLanes) {
+    for (std::int64_t i = 0; i < before; ++i) {
+      hn::Store(load_input(s, in, task.b, i - before, task.first + v, task.channels - v), kTag,
+                carry + before * v + i * kLanes);
+    }
+  }
+  for (std::int64_t t0 = 0; t0 < s.length; t0 += kTile) {
+    const std::int64_t steps = std::min(kTile, s.length - t0);
+    for (std::int64_t v = 0; v < task.channels; v += kLanes) {
+      const std::int64_t e = task.first + v, count = task.channels - v;
+      const FloatVec bias = in.bias ? load_part(in.bias + e, count) : hn::Zero(kTag);
+      std::copy(carry + before * v, carry + before * (v + kLanes), window);
+      for (std::int64_t t = 0; t < steps; ++t) {
+        hn::Store(load_part(in.x.row(task.b, t0 + t) + e, count), kTag, window + (before + t) * kLanes);
+        FloatVec y = convolve<kTaps>(window + t * kLanes, taps + v, bias, s.taps);
+        if (s.silu) y = hn::Mul(y, sigmoid(y));
+        store_part(y, out.y.row(task.b, t0 + t) + e, count);
+      }
+      std::copy(window + steps * kLanes, window + (steps + before) * kLanes, carry + before * v);
+    }
+  }
+  for (std::int64_t v = 0; v < task.channels; v += kLanes) {
+    for (std::int64_t i = 0; i < before; ++i) {
+      store_part(hn::Load(kTag, carry + before * v + i * kLanes),
+                 out.state + (task.b * before + i) * s.channels + task.first + v, task.channels - v);
+    }
+  }
+}
+
+template <int kTaps>
+void backward_task(const Shape& s, const Inputs<float>& in, const Gradients<float>& grad, const Task& task,
+                   float* scratch) {
+  const std::int64_t before = s.taps - 1, b = task.b;
+  float* taps = scratch;
+  float* dtaps = taps + s.taps * kBlock;         // [W, kBlock]
+  float* dbias = dtaps + s.taps * kBlock;        // [kBlock]
+  float* carry = dbias + kBlock;                 // [kBlock / kLanes, W - 1, kLanes]: first gradients of the tile behind
+  float* window = carry + before * kBlock;       // [W - 1 + kTile, kLanes]: inputs
+  float* g = window + (before + kTile) * kLanes;  // [kTile + W - 1, kLanes]: gradients before silu
+  load_taps(s, in.weight, task, taps);
+  std::fill(dtaps, window, 0.0f);
+  const auto final_row = [&](std::int64_t i) { return grad.final_state + (b * before + i) * s.channels; };
+  const FloatVec one = hn::Set(kTag, 1.0f);
+
+  for (std::int64_t t0 = (s.length - 1) / kTile * kTile; t0 >= 0 && s.length > 0; t0 -= kTile) {
+    const std::int64_t steps = std::min(kTile, s.length - t0);
+    for (std::int64_t v = 0; v < task.channels; v += kLanes) {
+      const std::int64_t e = task.first + v, count = task.channels - v;
+      const FloatVec bias = in.bias ? load_part(in.bias + e, count) : hn::Zero(kTag);
+      for (std::int64_t i = 0; i < before; ++i) {
+        hn::Store(load_input(s, in, b, t0 + i - before, e, count), kTag, window + i * kLanes);
+      }
+      std::copy(carry + before * v, carry + before * (v + kLanes), g + steps * kLanes);
+      FloatVec sum = hn::Load(kTag, dbias + v);
+      for (std::int64_t t = 0; t < steps; ++t) {
+        hn::Store(load_part(in.x.row(b, t0 + t) + e, count), kTag, window + (before + t) * kLanes);
+        FloatVec dy = load_part(grad.y.row(b, t0 + t) + e, count);
+        if (s.silu) {
+          const FloatVec y = convolve<kTaps>(window + t * kLanes, taps + v, bias, s.taps), sig = sigmoid(y);
+          dy = hn::Mul(dy, hn::Mul(sig, hn::MulAdd(y, hn::Sub(one, sig), one)));
+        }
+        hn::Store(dy, kTag, g + t * kLanes);
+        sum = hn::Add(sum, dy);
+      }
+      hn::Store(sum, kTag, dbias + v);
+      for (std::int64_t k = 0; k < s.taps; ++k) {
+        FloatVec dtap = hn::Load(kTag, dtaps + k * kBlock + v);
+        for (std::int64_t t = 0; t < steps; ++t) {
+          dtap = hn::MulAdd(hn::Load(kTag, g + t * kLanes), hn::Load(kTag, window + (t + k) * kLanes), dtap);
+        }
+        hn::Store(dtap, kTag, dtaps + k * kBlock + v);
+      }
+      for (std::int64_t t = 0; t < steps; ++t) {
+        const std::int64_t i = t0 + t + before - s.length;  // this input's row in the final state, if >= 0
+        FloatVec dx = grad.final_state && i >= 0 ? load_part(final_row(i) + e, count) : hn::Zero(kTag);
+        const std::int64_t number = kTaps ? kTaps : s.taps;
+#pragma GCC unroll 4
+        for (std::int64_t k = 0; k < number; ++k) {
+          dx = hn::MulAdd(hn::Load(kTag, g + (t + number - 1 - k) * kLanes), hn::Load(kTag, taps + k * kBlock + v), dx);
+        }
+        store_part(dx, grad.x.row(b, t0 + t) + e, count);
+      }
+      std::copy(g, g + before * kLanes, carry + before * v);
+    }
+  }
+
+  for (std::int64_t e = 0; e < task.channels; ++e) {
+    float* dweight = grad.weight + (b * s.channels + task.first + e) * s.taps;
+    for (std::int64_t k = 0; k < s.taps; ++k) dweight[k] = dtaps[k * kBlock + e];
+    if (grad.bias) grad.bias[b * s.channels + task.first + e] = dbias[e];
+  }
+  // The inputs before x: `carry` now holds the gradients of the first W - 1 outputs (zeros behind the last one).
+  for (std::int64_t v = 0; grad.state && v < task.channels; v += kLanes) {
+    const std::int64_t e = task.first + v, count = task.channels - v;
+    for (std::int64_t i = 0; i < before; ++i) {
+      const bool kept = grad.final_state && i >= s.length;
+      FloatVec dx = kept ? load_part(final_row(i - s.length) + e, count) : hn::Zero(kTag);
+      for (std::int64_t k = 0; k <= i; ++k) {
+        dx = hn::MulAdd(hn::Load(kTag, carry + before * v + (i - k) * kLanes), hn::Load(kTag, taps + k * kBlock + v), dx);
+      }
+      store_part(dx, grad.state + (b * before + i) * s.channels + e, count);
+    }
+  }
+}
+
+void forward_tasks(const Shape& s, const Inputs<float>& in, const Outputs<float>& out, std::int64_t begin,
+                   std::int64_t end) {
+  auto scratch = hwy::AllocateAligned<float>(2 * s.taps * kBlock + (s.taps + kTile) * kLanes);
+  for (std::int64_t i = begin; i < end; ++i) {
+    const Task task = make_task(s, i);
+    if (s.taps == 4) forward_task<4>(s, in, out, task, scratch.get());
+    else forward_task<0>(s, in, out, task, scratch.get());
+  }
+}
+
+void backward_tasks(const Shape& s, const Inputs<float>& in, const Gradients<float>& grad, std::int64_t begin,
+                    std::int64_t end) {
+  auto scratch = hwy::AllocateAligned<float>((3 * s.taps + 1) * kBlock + 2 * (s.taps + kTile) * kLanes);
+  for (std::int64_t i = begin; i < end; ++i) {
+    const Task task = make_task(s, i);
+    if (s.taps == 4) backward_task<4>(s, in, grad, task, scratch.get());
+    else backward_task<0>(s, in, grad, task, scratch.get());
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace hymba::kernels::conv
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace hymba::kernels::conv {
+
+HWY_EXPORT(forward_tasks);
+HWY_EXPORT(backward_tasks);
+
+void forward(const Shape& shape, const Inputs<float>& in, const Outputs<float>& out, std::int64_t begin,
+             std::int64_t end) {
+  HWY_DYNAMIC_DISPATCH(forward_tasks)(shape, in, out, begin, end);
+}
+
+void backward(const Shape& shape, const Inputs<float>& in, const Gradients<float>& grad, std::int64_t begin,
+              std::int64_t end) {
+  HWY_DYNAMIC_DISPATCH(backward_tasks)(shape, in, grad, begin, end);
+}
+
+}  // namespace hymba::kernels::conv
+#endif  // HWY_ONCE

@@ -4,18 +4,12 @@
 
 #include <cstdint>
 
+#include "kernels/rows.h"
+
 namespace hymba::kernels::scan {
 
 constexpr std::int64_t kTile = 32;    // steps between two kept states
 constexpr std::int64_t kChunk = 32;   // channels that are walked together: two cache lines a row
-
-// [B, L, *] with unit inner stride: row t of batch b is data + b * batch_stride + t * row_stride. Null: absent.
-template <class T>
-struct Rows {
-  T* data = nullptr;
-  std::int64_t batch_stride = 0, row_stride = 0;
-  T* row(std::int64_t b, std::int64_t t) const { return data + b * batch_stride + t * row_stride; }
-};
 
 struct Shape {
   std::int64_t batch = 0, length = 0, channels = 0, states = 0, groups = 1;

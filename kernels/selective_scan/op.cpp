@@ -5,10 +5,9 @@
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <array>
 #include <optional>
-#include <type_traits>
 
+#include "kernels/access.h"
 #include "kernels/check.h"
 #include "kernels/parallel.h"
 #include "kernels/partials.h"
@@ -25,8 +24,6 @@ constexpr const char* kOp = "selective_scan";
 // The op's tensors in the order of its arguments; optional ones may be undefined.
 struct Arguments {
   at::Tensor u, dt, A, B, C, D, z, dt_bias, h0;
-
-  std::array<const at::Tensor*, 9> all() const { return {&u, &dt, &A, &B, &C, &D, &z, &dt_bias, &h0}; }
 };
 
 // Enough tasks for the threads, else wide blocks: B and C are read, and their gradients summed, once a block.
@@ -75,17 +72,6 @@ Arguments prepare(const Arguments& x) {
 }
 
 template <class T>
-T* data(const at::Tensor& t) {
-  return t.defined() ? t.data_ptr<std::remove_const_t<T>>() : nullptr;
-}
-
-template <class T>
-scan::Rows<T> rows(const at::Tensor& t) {
-  if (!t.defined()) return {};
-  return {data<T>(t), t.stride(0), t.stride(1)};
-}
-
-template <class T>
 scan::Inputs<T> inputs(const Arguments& x) {
   return {rows<const T>(x.u), rows<const T>(x.dt), rows<const T>(x.z),       rows<const T>(x.B), rows<const T>(x.C),
           data<const T>(x.A), data<const T>(x.D),  data<const T>(x.dt_bias), data<const T>(x.h0)};
@@ -110,15 +96,6 @@ Result run_forward(const scan::Shape& s, const Arguments& x, bool keep_states) {
   const scan::Outputs<float> out{rows<float>(r.y), data<float>(r.h), data<float>(r.states)};
   parallel_tasks(s.tasks(), [&](std::int64_t begin, std::int64_t end) { scan::forward(s, in, out, begin, end); });
   return r;
-}
-
-// Sums a partial tensor over its first axis.
-at::Tensor reduce(const at::Tensor& parts) {
-  if (!parts.defined()) return parts;
-  if (parts.size(0) == 1) return parts.select(0, 0);
-  at::Tensor sum = at::empty(parts.sizes().slice(1), parts.options());
-  sum_partials(data<float>(parts), parts.size(0), sum.numel(), data<float>(sum));
-  return sum;
 }
 
 // The gradients in the order of the arguments.
@@ -154,8 +131,8 @@ Arguments run_backward(const scan::Shape& s, const Arguments& x, const at::Tenso
   parallel_tasks(s.tasks(), [&](std::int64_t begin, std::int64_t end) {
     scan::backward(s, in, data<const float>(states), grad, begin, end);
   });
-  g.A = reduce(dA), g.D = reduce(dD), g.dt_bias = reduce(dbias);
-  g.B = reduce(dB).view(x.B.sizes()), g.C = reduce(dC).view(x.C.sizes());
+  g.A = sum_over_first(dA), g.D = sum_over_first(dD), g.dt_bias = sum_over_first(dbias);
+  g.B = sum_over_first(dB).view(x.B.sizes()), g.C = sum_over_first(dC).view(x.C.sizes());
   return g;
 }
 
@@ -194,9 +171,7 @@ std::tuple<at::Tensor, at::Tensor> selective_scan(const at::Tensor& u_BLE, const
                                                   const at::Tensor& h0_BEN, SelectiveScanOptions options) {
   const Arguments x{u_BLE, dt_BLE, A_EN, B_BLN, C_BLN, D_E, z_BLE, dt_bias_E, h0_BEN};
   const scan::Shape shape = check(kOp, x, options);
-  bool differentiate = false;
-  for (const at::Tensor* t : x.all()) differentiate |= t->defined() && t->requires_grad();
-  if (differentiate && c10::GradMode::is_enabled()) {
+  if (needs_gradient({&x.u, &x.dt, &x.A, &x.B, &x.C, &x.D, &x.z, &x.dt_bias, &x.h0})) {
     const auto out = Scan::apply(u_BLE, dt_BLE, A_EN, B_BLN, C_BLN, if_defined(D_E), if_defined(z_BLE),
                                  if_defined(dt_bias_E), if_defined(h0_BEN), options.softplus);
     return {out[0], out[1]};

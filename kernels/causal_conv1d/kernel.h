@@ -1,0 +1,54 @@
+// What the causal convolution's implementations take: raw pointers, no torch.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/rows.h"
+
+namespace hymba::kernels::conv {
+
+constexpr std::int64_t kTile = 64;   // steps that are walked together
+constexpr std::int64_t kBlock = 64;  // channels a task
+
+struct Shape {
+  std::int64_t batch = 0, length = 0, channels = 0, taps = 0;
+  bool silu = false;
+
+  std::int64_t blocks() const { return (channels + kBlock - 1) / kBlock; }
+  std::int64_t tasks() const { return batch * blocks(); }
+};
+
+template <class T>
+struct Inputs {
+  Rows<const T> x;
+  const T* weight = nullptr;  // [E, W]
+  const T* bias = nullptr;    // [E] or null
+  const T* state = nullptr;   // [B, W - 1, E] or null (zeros)
+};
+
+template <class T>
+struct Outputs {
+  Rows<T> y;
+  T* state = nullptr;  // [B, W - 1, E], may be the input's
+};
+
+// cpu.cpp leaves sums per batch for weight and bias, the reference adds to zeroed whole gradients.
+template <class T>
+struct Gradients {
+  Rows<const T> y;             // given
+  const T* final_state = nullptr;  // given, or null
+  Rows<T> x;
+  T* weight = nullptr;  // [B, E, W]; reference: [E, W]
+  T* bias = nullptr;    // [B, E]; reference: [E]; or null
+  T* state = nullptr;   // [B, W - 1, E] or null
+};
+
+void forward(const Shape& shape, const Inputs<float>& in, const Outputs<float>& out, std::int64_t begin,
+             std::int64_t end);
+void backward(const Shape& shape, const Inputs<float>& in, const Gradients<float>& grad, std::int64_t begin,
+              std::int64_t end);
+
+void forward_reference(const Shape& shape, const Inputs<double>& in, const Outputs<double>& out);
+void backward_reference(const Shape& shape, const Inputs<double>& in, const Gradients<double>& grad);
+
+}  // namespace hymba::kernels::conv
