@@ -7,6 +7,7 @@
 namespace hymba::reports {
 namespace {
 
+// One pass; `line_` counts file lines, also those within a quoted field, so that errors name the right one.
 class Parser {
  public:
   Parser(std::string_view text, const std::string& where) : text_(text), where_(where) {}

@@ -18,6 +18,7 @@ constexpr const char* kInk = "#1d2430";
 constexpr const char* kQuietInk = "#6b7480";
 constexpr const char* kGrid = "#e6e9ed";
 
+// Collects elements; every text is escaped here and nowhere else.
 class Svg {
  public:
   Svg(double width, double height, const std::string& title, const std::string& subtitle) {
@@ -62,6 +63,7 @@ struct Axis {
   }
 };
 
+// The accuracy axis ends at a full ten percent with room for the highest whisker.
 double accuracy_top(const Roadmap& roadmap) {
   double top = 0.1;
   for (const RoadmapRow& r : roadmap.rows) {
@@ -71,6 +73,7 @@ double accuracy_top(const Roadmap& roadmap) {
   return std::ceil(top * 10 + 0.2) / 10;
 }
 
+// Groups take colours in the order of their rows, so both figures agree.
 std::map<std::string, std::string> group_colors(const Roadmap& roadmap) {
   std::map<std::string, std::string> colors;
   for (const RoadmapRow& r : roadmap.rows) {
@@ -101,6 +104,7 @@ void group_legend(Svg& svg, const Roadmap& roadmap, const std::map<std::string, 
   }
 }
 
+// One standard error up and down, never below zero.
 void whisker(Svg& svg, double x, const Axis& y, const Estimate& e, double half) {
   if (std::isnan(e.error)) return;
   const double top = y.at(e.value + e.error), bottom = y.at(std::max(0.0, e.value - e.error));
@@ -115,6 +119,7 @@ struct Point {
   bool ours;
 };
 
+// The paper's points first, so that ours are drawn over them.
 std::vector<Point> scatter_points(const Roadmap& roadmap) {
   std::vector<Point> points;
   for (const RoadmapRow& r : roadmap.rows) {
@@ -126,6 +131,7 @@ std::vector<Point> scatter_points(const Roadmap& roadmap) {
   return points;
 }
 
+// The area, not the radius, is proportional to the speed.
 double radius(const Point& p, double fastest) {
   return std::isnan(p.speed) ? 5 : 4 + 11 * std::sqrt(p.speed / fastest);
 }
@@ -173,10 +179,10 @@ void draw_points(Svg& svg, const Roadmap& roadmap, const std::vector<Point>& poi
       if (p.ours != ours) continue;
       const double px = x.at(p.cache), py = y.at(p.accuracy), r = radius(p, fastest[ours]);
       const std::string& color = colors.at(p.row->group);
-      if (ours) whisker(svg, px, y, p.row->recall, 4);
       svg.circle(px, py, r,
                  ours ? fmt::format("fill=\"{}\" fill-opacity=\"0.85\" stroke=\"#fff\"", color)
                       : fmt::format("fill=\"none\" stroke=\"{}\" stroke-width=\"2\"", color));
+      if (ours) whisker(svg, px, y, p.row->recall, 4);
       const std::string name = p.row->row > 0 ? std::to_string(p.row->row) : p.row->title;
       labels.place(svg, px, py, r, name,
                    fmt::format("text-anchor=\"middle\" font-size=\"12\" font-weight=\"{}\" fill=\"{}\"",

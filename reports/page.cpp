@@ -13,6 +13,7 @@ constexpr const char* kPolicy =
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; "
     "form-action 'none'";
 
+// The roadmap for browsers without scripts.
 std::string plain_table(const std::vector<Record>& records, const std::vector<PaperRow>& paper) {
   const Roadmap roadmap = build_roadmap(records, paper);
   std::string out = "<table class=\"plain\"><thead><tr>";

@@ -26,6 +26,7 @@ nlohmann::json layers_json(const std::vector<LayerBox>& layers) {
   return list;
 }
 
+// A list without keys: a thousand designs repeat them too often. The order is that of the page's table of Records.
 nlohmann::json record_line(const Record& r) {
   return {r.metric,
           r.task,
@@ -79,6 +80,7 @@ nlohmann::json roadmap_json(const Roadmap& roadmap, const std::vector<Record>& r
   return {{"size", roadmap.size}, {"rows", rows}, {"agreement", agreement}, {"warnings", roadmap.warnings}};
 }
 
+// The more curves, the fewer points each, within one budget.
 nlohmann::json curves_json(const std::vector<Record>& records) {
   std::set<std::pair<std::string, std::uint64_t>> lines;
   for (const Record& r : records)

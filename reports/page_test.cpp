@@ -110,6 +110,8 @@ TEST(Page, EscapesEveryString) {
   EXPECT_EQ(count(page, "<script>alert"), 0);
   EXPECT_EQ(count(page, "<script"), count(page, "</script>"));
   EXPECT_EQ(data_of(page)["title"], evil);
+  if (const char* folder = std::getenv("HYMBA_REPORT_SAMPLE"))
+    write_file_atomic(std::string(folder) + "/evil.html", page);
   EXPECT_EQ(script_json("\xE2\x80\xA8<&>"), "\"\\u2028\\u003c\\u0026\\u003e\"");
 }
 
@@ -129,6 +131,8 @@ TEST(Page, ThousandDesignsInFiveSecondsAndThreeMegabytes) {
   EXPECT_LT(watch.seconds(), 5);
   EXPECT_LT(page.size(), 3u << 20);
   EXPECT_EQ(data_of(page)["roadmaps"][0]["rows"].size(), 1013u);
+  if (const char* folder = std::getenv("HYMBA_REPORT_SAMPLE"))
+    write_file_atomic(std::string(folder) + "/many.html", page);
 }
 
 TEST(Page, NoRecordsAtAll) {

@@ -46,6 +46,7 @@ class DesignRecords {
   std::map<Key, const Record*> latest_;
 };
 
+// Repeats of one seed are already in a Record's min and max; seeds are combined here.
 Speed speed_of(const DesignRecords& records, const std::string& metric) {
   Speed speed;
   std::vector<Sample> samples;
@@ -64,8 +65,10 @@ Speed speed_of(const DesignRecords& records, const std::string& metric) {
   return speed;
 }
 
+// "acc" of a task, its perplexity and the like; throughput and cache have no task.
 bool is_task_metric(const Record& r) { return !r.task.empty() && !is_curve_point(r); }
 
+// Every task on its own, for the details of a row.
 std::vector<TaskScore> task_scores(const DesignRecords& records) {
   std::map<std::pair<std::string, std::string>, std::vector<const Record*>> by_task;  // metric, task
   for (const auto& [key, r] : records.all())
@@ -86,6 +89,7 @@ std::vector<TaskScore> task_scores(const DesignRecords& records) {
   return scores;
 }
 
+// The suite's column: see combine_suite for the formula.
 Estimate suite_of(const DesignRecords& records, const std::string& suite) {
   std::vector<Sample> samples;
   for (const Record* r : records.of("acc"))
@@ -94,6 +98,7 @@ Estimate suite_of(const DesignRecords& records, const std::string& suite) {
   return combine_suite(samples);
 }
 
+// Tasks differ in their number of choices, so a suite's chance is the mean over those that were measured.
 double suite_chance(const std::vector<TaskScore>& tasks, const std::string& suite) {
   std::vector<double> chances;
   for (const TaskScore& t : tasks) {
@@ -104,6 +109,7 @@ double suite_chance(const std::vector<TaskScore>& tasks, const std::string& suit
   return mean(chances);
 }
 
+// Names come from the ratio Record, so that a report needs no config reader.
 void fill_names(RoadmapRow& row, const DesignRecords& records) {
   for (const Record* r : records.of("ratio")) {
     row.title = extra_text(*r, "title");
@@ -148,6 +154,7 @@ int row_number(const std::string& design, const DesignRecords& records) {
   return named ? std::stoi(design.substr(4)) : 0;
 }
 
+// Where there are no Records, the paper's title and group stand and every number is NaN.
 RoadmapRow make_row(const std::string& design, const std::string& size, const DesignRecords& records,
                     const PaperRow* paper) {
   RoadmapRow row;
@@ -166,6 +173,7 @@ RoadmapRow make_row(const std::string& design, const std::string& size, const De
   return row;
 }
 
+// A mean over fewer tasks than another row's is no ranking: said aloud, not hidden.
 void warn_of_uneven_suites(Roadmap& roadmap) {
   for (const std::string suite : {"general", "recall"}) {
     std::set<std::string> all;
@@ -186,6 +194,7 @@ void warn_of_uneven_suites(Roadmap& roadmap) {
   }
 }
 
+// Two hashes on one seed mean two configurations under one name; different seeds may differ in their hash.
 void warn_of_mixed_configs(Roadmap& roadmap, const std::map<std::string, DesignRecords>& designs) {
   for (const auto& [design, records] : designs) {
     std::map<std::uint64_t, std::set<std::string>> hashes;
@@ -198,6 +207,7 @@ void warn_of_mixed_configs(Roadmap& roadmap, const std::map<std::string, DesignR
   }
 }
 
+// Only the paper's rows take part; own designs have nothing to be compared with.
 void fill_agreement(Roadmap& roadmap) {
   struct Pair {
     const char* name;
@@ -225,17 +235,6 @@ void fill_agreement(Roadmap& roadmap) {
     }
     roadmap.agreement.push_back({pair.name, kendall(ours, theirs)});
   }
-}
-
-nlohmann::json paper_json(const PaperRow& p) {
-  return {{"row", p.row},
-          {"title", p.title},
-          {"group", p.group},
-          {"ratio", p.ratio},
-          {"general", p.general},
-          {"recall", p.recall},
-          {"throughput_tok_s", p.throughput_tok_s},
-          {"cache_mb", p.cache_mb}};
 }
 
 }  // namespace
@@ -280,10 +279,6 @@ Roadmap build_roadmap(const std::vector<Record>& records, const std::vector<Pape
   return roadmap;
 }
 
-nlohmann::json number_or_null(double value) {
-  return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(nullptr);
-}
-
 double extra_number(const Record& record, const char* key, double fallback) {
   const auto it = record.extra.find(key);
   return it != record.extra.end() && it->is_number() ? it->get<double>() : fallback;
@@ -292,49 +287,6 @@ double extra_number(const Record& record, const char* key, double fallback) {
 std::string extra_text(const Record& record, const char* key) {
   const auto it = record.extra.find(key);
   return it != record.extra.end() && it->is_string() ? it->get<std::string>() : "";
-}
-
-nlohmann::json to_json(const RoadmapRow& row) {
-  nlohmann::json tasks = nlohmann::json::array();
-  for (const TaskScore& t : row.tasks)
-    tasks.push_back({{"task", t.task},
-                     {"suite", t.suite},
-                     {"metric", t.metric},
-                     {"value", number_or_null(t.estimate.value)},
-                     {"stderr", number_or_null(t.estimate.error)},
-                     {"chance", number_or_null(t.chance)},
-                     {"n", t.n},
-                     {"seeds", t.estimate.seeds}});
-  return {{"row", row.row},
-          {"design", row.design},
-          {"title", row.title},
-          {"group", row.group},
-          {"from", row.from},
-          {"size", row.size},
-          {"run", row.was_run},
-          {"ratio", row.ratio_text},
-          {"ratio_value", number_or_null(row.ratio)},
-          {"general", number_or_null(row.general.value)},
-          {"general_stderr", number_or_null(row.general.error)},
-          {"recall", number_or_null(row.recall.value)},
-          {"recall_stderr", number_or_null(row.recall.error)},
-          {"chance", {{"general", number_or_null(row.general_chance)}, {"recall", number_or_null(row.recall_chance)}}},
-          {"decode_tok_s", number_or_null(row.decode.value)},
-          {"decode_tok_s_stderr", number_or_null(row.decode.error)},
-          {"decode_tok_s_min", number_or_null(row.decode.low)},
-          {"decode_tok_s_max", number_or_null(row.decode.high)},
-          {"batch", row.decode.batch},
-          {"batch_asked", row.decode.batch_asked},
-          {"context", row.decode.context},
-          {"prefill_tok_s", number_or_null(row.prefill.value)},
-          {"cache_mb_paper", number_or_null(row.cache_mb_paper)},
-          {"cache_mb_exact", number_or_null(row.cache_mb_exact)},
-          {"cache_mb_measured", number_or_null(row.cache_mb_measured)},
-          {"cache_context", row.cache_context},
-          {"params_total", number_or_null(row.params_total)},
-          {"seeds", row.seeds.size()},
-          {"tasks", tasks},
-          {"paper", row.paper ? paper_json(*row.paper) : nlohmann::json(nullptr)}};
 }
 
 }  // namespace hymba::reports

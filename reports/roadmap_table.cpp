@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "reports/csv.h"
+#include "reports/unicode.h"
 
 namespace hymba::reports {
 namespace {
@@ -16,6 +17,7 @@ Cell ours(std::string text) {
   return {std::move(text), tone};
 }
 
+// What a reader must know before comparing two numbers of the table.
 std::string reading_note(const Roadmap& roadmap) {
   return fmt::format(
       "size {}: ours, ± one standard error, beside the paper's (300M parameters, one A100); accuracies in percent, "
@@ -50,17 +52,17 @@ std::string megabytes_text(double mb) {
 Table roadmap_table(const Roadmap& roadmap) {
   Table table({{"#", Align::kRight, 0},
                {"Design", Align::kLeft, 0, true, 16},
-               {"Ratio", Align::kRight, 5},
-               {"paper", Align::kRight, 9},
+               {"Ratio", Align::kRight, 6},
+               {"paper", Align::kRight, 9, false, 0, "paper's ratio"},
                {"General %", Align::kRight, 0},
-               {"paper", Align::kRight, 6},
+               {"paper", Align::kRight, 3, false, 0, "paper's general"},
                {"Recall %", Align::kRight, 0},
-               {"paper", Align::kRight, 4},
-               {"Decode tok/s", Align::kRight, 2},
-               {"paper", Align::kRight, 7},
+               {"paper", Align::kRight, 2, false, 0, "paper's recall"},
+               {"tok/s", Align::kRight, 4, false, 0, "decode tok/s"},
+               {"paper", Align::kRight, 7, false, 0, "paper's tok/s"},
                {"Cache MB", Align::kRight, 1},
-               {"paper", Align::kRight, 3},
-               {"Cache exact", Align::kRight, 8},
+               {"paper", Align::kRight, 5, false, 0, "paper's cache"},
+               {"exact MB", Align::kRight, 8, false, 0, "exact cache"},
                {"Prefill tok/s", Align::kRight, 10},
                {"Params", Align::kRight, 11},
                {"Seeds", Align::kRight, 12}});
@@ -102,8 +104,8 @@ Table agreement_table(const Roadmap& roadmap) {
 
 std::string roadmap_terminal(const Roadmap& roadmap, const TerminalStyle& style) {
   std::string out = roadmap_table(roadmap).to_terminal(style) + "\n" + agreement_table(roadmap).to_terminal(style);
-  for (const std::string& warning : roadmap.warnings) out += "warning: " + warning + "\n";
-  return out + reading_note(roadmap) + "\n";
+  for (const std::string& warning : roadmap.warnings) out += paragraph("warning: " + printable(warning), style.width);
+  return out + paragraph(reading_note(roadmap), style.width);
 }
 
 std::string roadmap_markdown(const Roadmap& roadmap) {

@@ -10,6 +10,7 @@
 namespace hymba::reports {
 namespace {
 
+// Means of equal stretches keep the level of a noisy curve, which picking every n-th point would not.
 std::vector<Curve::Point> thinned(const std::vector<Curve::Point>& points, std::size_t max_points) {
   if (points.size() <= max_points || max_points < 2) return points;
   std::vector<Curve::Point> result;

@@ -18,6 +18,7 @@ constexpr int kRandomPermutations = 20000;
 // Compared, not subtracted: two infinities (the ratio 0:1) are a tie.
 int order(double a, double b) { return (a > b) - (a < b); }
 
+// Ties change the null distribution: without them it is known in closed form.
 bool has_ties(std::vector<double> v) {
   std::sort(v.begin(), v.end());
   return std::adjacent_find(v.begin(), v.end()) != v.end();
@@ -48,6 +49,7 @@ double p_without_ties(std::size_t n, int s) {
   return std::min(1.0, sum);
 }
 
+// With ties and few pairs: every permutation of y, next_permutation over indices so that equal values count apart.
 double p_by_enumeration(const std::vector<double>& x, const std::vector<double>& y, int s) {
   std::vector<std::size_t> index(x.size());
   std::iota(index.begin(), index.end(), 0);
@@ -61,6 +63,7 @@ double p_by_enumeration(const std::vector<double>& x, const std::vector<double>&
   return extreme / all;
 }
 
+// With ties and many pairs. The observed order counts as one of the permutations, so p is never zero.
 double p_by_chance(const std::vector<double>& x, std::vector<double> y, int s, Rng& rng) {
   int extreme = 0;
   for (int i = 0; i < kRandomPermutations; ++i) {
@@ -70,6 +73,7 @@ double p_by_chance(const std::vector<double>& x, std::vector<double> y, int s, R
   return (extreme + 1.0) / (kRandomPermutations + 1.0);
 }
 
+// Linear between the two nearest order statistics.
 double percentile(const std::vector<double>& sorted, double q) {
   const double at = q * static_cast<double>(sorted.size() - 1);
   const std::size_t i = static_cast<std::size_t>(at);
@@ -77,6 +81,7 @@ double percentile(const std::vector<double>& sorted, double q) {
   return sorted[i] + (at - static_cast<double>(i)) * (sorted[i + 1] - sorted[i]);
 }
 
+// Draws rows with replacement; a row drawn twice ties with itself in both lists, which tau-b leaves out of its pairs.
 void bootstrap(const std::vector<double>& x, const std::vector<double>& y, const AgreementOptions& options,
                Agreement& result) {
   Rng rng(options.seed, "kendall.bootstrap");

@@ -19,23 +19,7 @@ std::string repeat(std::string_view text, int times) {
   return result;
 }
 
-// Breaks at spaces; a word that is longer than the width is cut.
-std::vector<std::string> wrap_text(const std::string& text, int width) {
-  std::vector<std::string> lines;
-  std::string line;
-  for (const std::string& word : split(text, ' ')) {
-    const std::string longer = line.empty() ? word : line + ' ' + word;
-    if (display_width(longer) <= width) {
-      line = longer;
-      continue;
-    }
-    if (!line.empty()) lines.push_back(line);
-    line = clip(word, width);
-  }
-  if (!line.empty() || lines.empty()) lines.push_back(line);
-  return lines;
-}
-
+// Text that Markdown shows as it is: no emphasis, links, HTML or cell ends.
 std::string markdown_text(const std::string& text) {
   std::string result;
   for (char c : printable(text)) {
@@ -69,11 +53,12 @@ class TerminalWriter {
       if (!row.group) out += cells(row.cells);
     }
     out += rule("└", "┴", "┘");
-    if (!left_out_.empty()) out += "left out at this width: " + join(left_out_, ", ") + "\n";
+    if (!left_out_.empty()) out += paragraph("left out at this width: " + join(left_out_, ", "), style_.width);
     return out;
   }
 
  private:
+  // What every column would take if the width were unlimited.
   std::vector<int> natural_widths() const {
     std::vector<int> widths;
     for (const Column& column : table_.columns_) widths.push_back(display_width(printable(column.title)));
@@ -85,16 +70,19 @@ class TerminalWriter {
     return widths;
   }
 
+  // Width of a line: each column has a space on both sides and a border on its right.
   int total() const {
     int sum = 1;
     for (std::size_t c : shown_) sum += widths_[c] + 3;
     return sum;
   }
 
+  // Takes from a wrapping column what the line is too long by, down to `least`.
   void narrow(std::size_t c, int least) {
     widths_[c] = std::max(std::min(natural_[c], least), widths_[c] - std::max(0, total() - style_.width));
   }
 
+  // Wraps first, then drops one column and tries again with the rest at their natural widths.
   void fit() {
     while (true) {
       widths_ = natural_;
@@ -105,7 +93,8 @@ class TerminalWriter {
         return table_.columns_[a].priority < table_.columns_[b].priority;
       });
       if (lowest == shown_.end() || table_.columns_[*lowest].priority == 0) break;
-      left_out_.push_back(printable(table_.columns_[*lowest].title));
+      const Column& column = table_.columns_[*lowest];
+      left_out_.push_back(printable(column.long_title.empty() ? column.title : column.long_title));
       shown_.erase(lowest);
     }
     while (total() > style_.width) {  // cut the widest until it fits or nothing is left to cut
@@ -133,6 +122,7 @@ class TerminalWriter {
     return "├─ " + painted(text, Tone::kQuiet) + ' ' + plain.substr(at);
   }
 
+  // One row, as many lines high as its tallest cell.
   std::string cells(const std::vector<Cell>& row) const {
     std::vector<std::vector<std::string>> lines;
     std::size_t height = 1;
@@ -156,6 +146,7 @@ class TerminalWriter {
     return out;
   }
 
+  // Escape codes stand around the text only, never around the padding.
   std::string painted(const std::string& text, Tone tone) const {
     if (!style_.color || tone == Tone::kPlain || text.empty()) return text;
     return (tone == Tone::kStrong ? "\x1b[1m" : "\x1b[2m") + text + "\x1b[0m";

@@ -15,6 +15,7 @@ struct Column {
   int priority = 0;   // 0: never left out; where the width is short, the highest number goes first
   bool wrap = false;  // may break into lines at spaces, down to min_width
   int min_width = 12;
+  std::string long_title = "";  // names the column where the title alone would not, e.g. when it is left out
 };
 
 struct Cell {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <iterator>
 
+#include "base/text.h"
+
 namespace hymba::reports {
 namespace {
 
@@ -26,6 +28,7 @@ constexpr Range kWide[] = {{0x1100, 0x115F},   {0x231A, 0x231B},   {0x23E9, 0x23
                            {0xFF00, 0xFF60},   {0xFFE0, 0xFFE6},   {0x1F300, 0x1F64F}, {0x1F680, 0x1F6FF},
                            {0x1F7E0, 0x1F7EB}, {0x1F900, 0x1F9FF}, {0x1FA70, 0x1FAFF}, {0x20000, 0x3FFFD}};
 
+// Binary search: the ranges are sorted.
 template <std::size_t N>
 bool within(const Range (&ranges)[N], char32_t c) {
   const auto* at = std::upper_bound(std::begin(ranges), std::end(ranges), c,
@@ -93,6 +96,26 @@ std::string clip(std::string_view text, int width) {
     end = at;
   }
   return std::string(text.substr(0, end)) + "…";
+}
+
+std::vector<std::string> wrap_text(const std::string& text, int width) {
+  std::vector<std::string> lines;
+  std::string line;
+  for (const std::string& word : split(text, ' ')) {
+    const std::string longer = line.empty() ? word : line + ' ' + word;
+    if (display_width(longer) <= width) {
+      line = longer;
+      continue;
+    }
+    if (!line.empty()) lines.push_back(line);
+    line = clip(word, width);
+  }
+  if (!line.empty() || lines.empty()) lines.push_back(line);
+  return lines;
+}
+
+std::string paragraph(std::string_view text, int width) {
+  return join(wrap_text(std::string(text), width), "\n") + "\n";
 }
 
 }  // namespace hymba::reports

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace hymba::reports {
 
@@ -15,6 +16,10 @@ std::string printable(std::string_view text);
 
 // The longest beginning of at most `width` columns; ends in "…" where text was cut.
 std::string clip(std::string_view text, int width);
+
+// Lines of at most `width` columns, broken at spaces; a word that is longer is cut.
+std::vector<std::string> wrap_text(const std::string& text, int width);
+std::string paragraph(std::string_view text, int width);  // the same, joined, each line ended
 
 // Decodes the character at `at` and moves `at` behind it; U+FFFD for a broken byte, which is one step.
 char32_t next_character(std::string_view text, std::size_t& at);
