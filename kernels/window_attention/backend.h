@@ -23,8 +23,8 @@ struct Args {
   T* out = nullptr;  // [B,L,H,V], forward
   T* lse = nullptr;  // [B,H,L]: log2 of the sum of exp (cpu.cpp), natural log (reference.cpp)
   T *dq = nullptr, *dk = nullptr, *dv = nullptr;
-  T* partial = nullptr;      // [B*K, chunks, S, P + V]: partial sums of dk and dv; only where chunks > 1
-  std::int64_t chunks = 1;   // the queries of one (batch, KV head) are cut into this many backward tasks
+  std::int64_t chunks = 1;  // the queries of one (batch, KV head) are cut into this many backward tasks
+  T* partial = nullptr;     // partial_floats(): each task's sums of dk and dv; only where chunks > 1
 
   std::int64_t key_position(std::int64_t j) const { return j < prefix ? j : j + key_gap; }
 };
@@ -38,6 +38,7 @@ inline constexpr std::int64_t kTaskRows = 64;  // a forward task is this many (q
 inline std::int64_t row_tasks(const Args<float>& a) { return (a.L * (a.H / a.K) + kTaskRows - 1) / kTaskRows; }
 inline std::int64_t forward_tasks(const Args<float>& a) { return a.B * a.K * row_tasks(a); }
 inline std::int64_t backward_tasks(const Args<float>& a) { return a.B * a.K * a.chunks; }
+std::int64_t partial_floats(const Args<float>& a);
 void cpu_forward(const Args<float>& a, std::int64_t begin, std::int64_t end);
 void cpu_backward(const Args<float>& a, std::int64_t begin, std::int64_t end);
 // Adds the chunks' partial sums, in order, for keys [begin, end) of the B*S*K key rows; only where chunks > 1.
