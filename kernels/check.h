@@ -61,6 +61,16 @@ inline at::Tensor with_dense_rows(const at::Tensor& t, std::int64_t inner = 1) {
   return t;
 }
 
+// [rows, last axis], rows at one stride: a view if the leading axes collapse into one, else a contiguous copy.
+inline at::Tensor as_matrix(const at::Tensor& x) {
+  bool regular = x.numel() > 0;
+  for (std::int64_t i = 0; i + 2 < x.dim(); ++i) {
+    regular &= x.size(i) == 1 || x.stride(i) == x.stride(i + 1) * x.size(i + 1);
+  }
+  const at::Tensor dense = regular ? with_dense_rows(x) : x.contiguous();
+  return dense.reshape({x.size(-1) > 0 ? x.numel() / x.size(-1) : 0, x.size(-1)});
+}
+
 // Whether a call with these tensors (undefined ones included) is to be recorded for a backward pass.
 inline bool needs_gradient(std::initializer_list<const at::Tensor*> tensors) {
   if (!c10::GradMode::is_enabled()) return false;

@@ -1,1 +1,90 @@
-// Follows.
+#include "kernels/rms_norm/op.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "kernels/access.h"
+#include "kernels/check.h"
+#include "kernels/parallel.h"
+#include "kernels/partials.h"
+#include "kernels/rms_norm/kernel.h"
+
+namespace hymba::kernels {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+void check(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  check_leading("rms_norm", "x", x, 0);
+  check_tensor("rms_norm", "weight", weight, x.scalar_type(), {x.size(-1)});
+  require(eps >= 0, "[rms_norm] eps: expected a number >= 0, got {}", eps);
+}
+
+norm::Shape shape_of(const at::Tensor& matrix, double eps) {
+  return {matrix.size(0), matrix.size(1), matrix.stride(0), eps};
+}
+
+struct Result {
+  at::Tensor y, rstd;
+};
+
+Result run_forward(const at::Tensor& matrix, const at::Tensor& weight, double eps, bool keep) {
+  const norm::Shape s = shape_of(matrix, eps);
+  Result r{at::empty(matrix.sizes(), matrix.options()), at::Tensor()};
+  if (matrix.scalar_type() == at::kDouble) {
+    norm::forward_reference(s, data<double>(matrix), data<double>(weight), data<double>(r.y));
+    return r;
+  }
+  if (keep) r.rstd = at::empty({s.rows}, matrix.options());
+  const float *x = data<float>(matrix), *w = data<float>(weight);
+  float *y = data<float>(r.y), *rstd = data<float>(r.rstd);
+  parallel_tasks(s.tasks(), [=](std::int64_t begin, std::int64_t end) {
+    norm::forward(s, x, w, y, rstd, begin, end);
+  });
+  return r;
+}
+
+struct Norm : torch::autograd::Function<Norm> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight, double eps) {
+    const at::Tensor matrix = as_matrix(x), dense = weight.contiguous();
+    const Result r = run_forward(matrix, dense, eps, true);
+    ctx->save_for_backward({matrix, dense, r.rstd});
+    ctx->saved_data["eps"] = eps;
+    ctx->saved_data["sizes"] = x.sizes().vec();
+    return r.y.view(x.sizes());
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const at::Tensor &matrix = saved[0], &weight = saved[1];
+    const norm::Shape s = shape_of(matrix, ctx->saved_data["eps"].toDouble());
+    const at::Tensor dy = grads[0].contiguous(), dx = at::empty(matrix.sizes(), matrix.options());
+    const auto sizes = ctx->saved_data["sizes"].toIntVector();
+    if (matrix.scalar_type() == at::kDouble) {
+      const at::Tensor dweight = at::zeros({s.width}, matrix.options());
+      norm::backward_reference(s, data<double>(matrix), data<double>(weight), data<double>(dy), data<double>(dx),
+                               data<double>(dweight));
+      return {dx.view(sizes), dweight, at::Tensor()};
+    }
+    const at::Tensor parts = at::empty({s.tasks(), s.width}, matrix.options());
+    const float *x = data<float>(matrix), *w = data<float>(weight), *rstd = data<float>(saved[2]);
+    const float* g = data<float>(dy);
+    float *dx_data = data<float>(dx), *dw = data<float>(parts);
+    parallel_tasks(s.tasks(), [=](std::int64_t begin, std::int64_t end) {
+      norm::backward(s, x, w, rstd, g, dx_data, dw, begin, end);
+    });
+    return {dx.view(sizes), sum_over_first(parts), at::Tensor()};
+  }
+};
+
+}  // namespace
+
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  check(x, weight, eps);
+  if (needs_gradient({&x, &weight})) return Norm::apply(x, weight, eps);
+  return run_forward(as_matrix(x), weight.contiguous(), eps, false).y.view(x.sizes());
+}
+
+}  // namespace hymba::kernels

@@ -1,1 +1,87 @@
-// Follows.
+#include "kernels/rms_norm/cases.h"
+
+#include <fmt/ranges.h>
+#include <gtest/gtest.h>
+
+#include "kernels/rms_norm/op.h"
+#include "kernels/testing.h"
+
+namespace hymba::kernels {
+namespace {
+
+using testing::expect_close;
+using testing::expect_equal;
+using testing::random;
+using Tensors = std::vector<at::Tensor>;  // x, weight
+
+Tensors make_inputs(const norm::Case& c) {
+  Rng rng(7, "rms_norm");
+  return {random(rng, c.sizes, 3, 0.5), random(rng, {c.sizes.back()})};
+}
+
+// y and both gradients.
+Tensors run_all(const norm::Case& c, const Tensors& inputs, at::ScalarType type) {
+  const Tensors x = testing::leaves(inputs, type);
+  Rng rng(3);
+  const at::Tensor y = rms_norm(x[0], x[1], c.eps);
+  const Tensors grads = testing::gradients({y}, x, {random(rng, c.sizes).to(type)});
+  return {y, grads[0], grads[1]};
+}
+
+TEST(RmsNorm, MatchesReferenceWithAllGradients) {
+  for (const auto& c : norm::test_cases()) {
+    const Tensors x = make_inputs(c), expected = run_all(c, x, at::kDouble);
+    testing::for_each_isa([&] {
+      const testing::NanMemory nan;
+      const Tensors actual = run_all(c, x, at::kFloat), again = run_all(c, x, at::kFloat);
+      const char* const names[] = {"y", "gradient of x", "gradient of weight"};
+      for (int i = 0; i < 3; ++i) {
+        const std::string what = fmt::format("{} {}", c.sizes, names[i]);
+        expect_close(what, actual[i], expected[i], i ? 3e-6 : 1e-6);
+        expect_equal(what + ", again", actual[i], again[i]);
+      }
+    });
+  }
+}
+
+TEST(RmsNorm, ReferenceGradientsMatchFiniteDifferences) {
+  testing::check_gradients([](const Tensors& x) { return Tensors{rms_norm(x[0], x[1], 0.1)}; },
+                           make_inputs({{2, 3, 5}}));
+}
+
+TEST(RmsNorm, SlicesGiveTheSame) {
+  for (const auto& c : {norm::Case{{2, 9, 20}}, norm::Case{{3, 1, 20}}}) {
+    Tensors x = make_inputs(c);
+    const at::Tensor expected = rms_norm(x[0], x[1], c.eps);
+    expect_equal("slice", rms_norm(testing::as_slice(x[0]), x[1], c.eps), expected);
+    expect_equal("transposed", rms_norm(x[0].transpose(0, 1).contiguous().transpose(0, 1), x[1], c.eps), expected);
+    expect_equal("inner stride", rms_norm(x[0].transpose(0, 2).contiguous().transpose(0, 2), x[1], c.eps), expected);
+  }
+}
+
+TEST(RmsNorm, BadArgumentsNameOpAndArgument) {
+  const Tensors x = make_inputs({{2, 8}});
+  testing::expect_user_error([&] { rms_norm(x[0], x[1].narrow(0, 0, 7), 1e-6); }, "[rms_norm] weight",
+                             "expected float32 [8], got float32 [7]");
+  testing::expect_user_error([&] { rms_norm(x[0].to(at::kInt), x[1], 1e-6); }, "[rms_norm] x", "float32");
+  testing::expect_user_error([&] { rms_norm(x[0], x[1], -1); }, "[rms_norm] eps", "-1");
+}
+
+TEST(RmsNorm, Golden) {
+  const auto cases = testing::golden("rmsnorm");
+  if (!cases) GTEST_SKIP() << "no shared/golden/ops/rmsnorm.safetensors (set HYMBA_SHARED)";
+  ASSERT_FALSE(cases->empty());
+  for (const auto& g : *cases) {
+    testing::for_each_isa([&] {
+      const Tensors x = testing::leaves({g.get("x"), g.get("weight")}, at::kFloat);
+      const at::Tensor y = rms_norm(x[0], x[1], g.options["eps"]);
+      testing::expect_golden("out", y, g.get("out"), false);
+      const Tensors grads = testing::gradients({y}, x, {g.get("grad_out")});
+      testing::expect_golden("x", grads[0], g.get("d_x"), true);
+      testing::expect_golden("weight", grads[1], g.get("d_weight"), true);
+    });
+  }
+}
+
+}  // namespace
+}  // namespace hymba::kernels
