@@ -1,0 +1,103 @@
+#include <ATen/ops/cat.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "kernels/rope/cases.h"
+#include "kernels/rope/op.h"
+#include "kernels/testing.h"
+
+namespace hymba::kernels {
+namespace {
+
+using rope_detail::Case;
+using testing::expect_close;
+using testing::expect_equal;
+using testing::random;
+
+constexpr double kBase = 10000;
+
+at::Tensor make_input(const Case& c, std::uint64_t seed = 3) {
+  Rng rng(seed, c.name());
+  return random(rng, {c.B, c.L, c.H, c.P});
+}
+
+TEST(Rope, MatchesReferenceWithItsGradient) {
+  for (const Case& c : rope_detail::test_cases()) {
+    const at::Tensor grad = make_input(c, 4);
+    const auto all = [&](at::ScalarType type) {
+      const auto x = testing::leaves({make_input(c)}, type);
+      const at::Tensor y = rope(x[0], c.pos0, kBase);
+      return std::vector{y, testing::gradients({y}, x, {grad.to(type)})[0]};
+    };
+    const auto expected = all(at::kDouble);
+    testing::for_each_isa([&] {
+      const testing::NanMemory nan;
+      const auto actual = all(at::kFloat);
+      expect_close(c.name() + " y", actual[0], expected[0], 1e-6);
+      expect_close(c.name() + " gradient", actual[1], expected[1], 1e-6);
+      expect_equal(c.name() + " inference", rope(make_input(c), c.pos0, kBase), actual[0].detach());
+    });
+  }
+}
+
+TEST(Rope, ReferenceGradientMatchesFiniteDifferences) {
+  const Case c{1, 4, 2, 6, 7};
+  testing::check_gradients([&](const std::vector<at::Tensor>& x) { return std::vector{rope(x[0], 7, kBase)}; },
+                           {make_input(c)});
+}
+
+TEST(Rope, SlicesGiveTheSame) {
+  const Case c{2, 9, 3, 8, 2};
+  const at::Tensor x = make_input(c), expected = rope(x, 2, kBase);
+  expect_equal("slice", rope(testing::as_slice(x), 2, kBase), expected);
+  expect_equal("no unit stride", rope(x.transpose(1, 3).contiguous().transpose(1, 3), 2, kBase), expected);
+}
+
+TEST(Rope, TwoCallsEqualOne) {
+  const Case c{2, 300, 2, 8};
+  const at::Tensor x = make_input(c);
+  const at::Tensor cut = at::cat({rope(x.narrow(1, 0, 7), 0, kBase), rope(x.narrow(1, 7, 293), 7, kBase)}, 1);
+  expect_equal("two calls", cut, rope(x, 0, kBase));
+}
+
+TEST(Rope, ExplicitFrequencies) {
+  const Case c{1, 12, 2, 8, 30};
+  const at::Tensor x = make_input(c);
+  std::vector<double> inv_freq;
+  for (int j = 0; j < 4; ++j) inv_freq.push_back(std::pow(kBase, -2.0 * j / 8));
+  expect_equal("the base's own", rope(x, 30, inv_freq), rope(x, 30, kBase));
+  inv_freq.assign(4, 0.0);
+  expect_equal("no rotation", rope(x, 30, inv_freq), x);
+}
+
+TEST(Rope, NamesTheBadArgument) {
+  Rng rng(1);
+  const at::Tensor x = random(rng, {1, 3, 2, 8});
+  const auto bad = [](const std::function<void()>& f, const char* argument) {
+    testing::expect_user_error(f, "[rope]", argument);
+  };
+  bad([&] { rope(x.narrow(3, 0, 7), 0, kBase); }, "x_BLHP");
+  bad([&] { rope(x.select(0, 0), 0, kBase); }, "x_BLHP");
+  bad([&] { rope(x, -1, kBase); }, "pos0");
+  bad([&] { rope(x, 0, 0.0); }, "base");
+  bad([&] { rope(x, 0, std::vector<double>{1, 2}); }, "inv_freq");
+}
+
+TEST(Rope, MatchesGolden) {
+  const auto cases = testing::golden("rope");
+  if (!cases) GTEST_SKIP() << "no golden files: set HYMBA_SHARED to the folder that holds golden/ops";
+  ASSERT_FALSE(cases->empty());
+  for (const auto& golden : *cases) {
+    const auto turned = [&](const char* name) { return golden.get(name).transpose(1, 2); };  // golden is [B,H,T,d]
+    const auto x = testing::leaves({turned("x")}, at::kFloat);
+    testing::for_each_isa([&] {
+      const at::Tensor y = rope(x[0], golden.options.at("pos0").get<std::int64_t>(), golden.options.at("base").get<double>());
+      testing::expect_golden("out", y, turned("out"), false);
+      testing::expect_golden("d_x", testing::gradients({y}, x, {turned("grad_out")})[0], turned("d_x"), true);
+    });
+  }
+}
+
+}  // namespace
+}  // namespace hymba::kernels
