@@ -18,10 +18,10 @@
 // After highway.h: it looks at the target.
 #include "hwy/aligned_allocator.h"
 #include "hwy/contrib/math/math-inl.h"
+#include "kernels/tile_products-inl.h"
 
 #ifndef HYMBA_WINDOW_ATTENTION_ONCE
 #define HYMBA_WINDOW_ATTENTION_ONCE
-#define HYMBA_UNROLL _Pragma("GCC unroll 16")
 
 namespace hymba::kernels::window_attention_detail {
 
@@ -62,9 +62,6 @@ inline KeyRanges key_ranges(const Args<float>& a, std::int64_t first, std::int64
   return ranges;
 }
 
-// Feature counts are padded to a power of two up to 16, then to a multiple of 16, where lanes run over features.
-inline std::int64_t padded(std::int64_t n) { return n <= 4 ? 4 : n <= 8 ? 8 : (n + 15) / 16 * 16; }
-
 // First row of chunk c; chunks start at multiples of kTaskRows.
 inline std::int64_t chunk_row(const Args<float>& a, std::int64_t c) {
   return std::min(a.L * (a.H / a.K), row_tasks(a) * c / a.chunks * kTaskRows);
@@ -78,155 +75,11 @@ namespace hymba::kernels::window_attention_detail {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-using D = hn::ScalableTag<float>;
+using namespace kernels::HWY_NAMESPACE;  // NOLINT
+
+using D = FloatTag;
 using DI = hn::RebindToSigned<D>;
-using V = hn::Vec<D>;
-constexpr std::size_t kLanes = hn::MaxLanes(D());
-#if HWY_TARGET <= HWY_AVX3
-constexpr bool kManyRegisters = true;  // 32 vector registers, not 16
-#else
-constexpr bool kManyRegisters = false;
-#endif
-
-// 2^x for x <= 0; 0 below -126. Degree 5 minimax polynomial on [-1/2, 1/2]: relative error under 2.5e-7.
-HWY_INLINE V Exp2(V x) {
-  const D d;
-  const DI di;
-  const V magic = hn::Set(d, 12582912.0f);  // 1.5 * 2^23: adding it rounds to the nearest whole number
-  const V c = hn::Max(hn::Set(d, -126.0f), x);
-  const V t = hn::Add(c, magic);
-  const V f = hn::Sub(c, hn::Sub(t, magic));
-  V p = hn::MulAdd(hn::Set(d, 0.0013276472454890609f), f, hn::Set(d, 0.009675540961325169f));
-  p = hn::MulAdd(p, f, hn::Set(d, 0.05550713092088699f));
-  p = hn::MulAdd(p, f, hn::Set(d, 0.24022120237350464f));
-  p = hn::MulAdd(p, f, hn::Set(d, 0.6931469440460205f));
-  p = hn::MulAdd(p, f, hn::Set(d, 1.0000001192092896f));
-  const auto scaled = hn::Add(hn::BitCast(di, p), hn::ShiftLeft<23>(hn::BitCast(di, t)));
-  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -126.0f)), hn::BitCast(d, scaled));
-}
-
-// Calls f.template operator()<M>(i) for blocks of M of the n items: full blocks of MR, then 4, 2, 1.
-template <std::size_t MR, class F>
-HWY_INLINE void ForBlocks(std::int64_t n, const F& f) {
-  std::int64_t i = 0;
-  for (; i + static_cast<std::int64_t>(MR) <= n; i += MR) f.template Run<MR>(i);
-  if constexpr (MR > 4) {
-    for (; i + 4 <= n; i += 4) f.template Run<4>(i);
-  }
-  if (i + 2 <= n) f.template Run<2>(i), i += 2;
-  if (i < n) f.template Run<1>(i);
-}
-
-// out[key][T] = sum over features of x_T[feature][T] * rows[key * stride + feature].
-template <std::size_t NV>
-struct Products {
-  const float* x_T;
-  std::int64_t features;
-  const float* rows;
-  std::int64_t stride;
-  float* out;
-  template <std::size_t M>
-  HWY_INLINE void Run(std::int64_t key) const {
-    const D d;
-    const float* r = rows + key * stride;
-    V acc[M][NV];
-    HYMBA_UNROLL for (std::size_t i = 0; i < M; ++i) HYMBA_UNROLL for (std::size_t j = 0; j < NV; ++j) acc[i][j] =
-        hn::Zero(d);
-    for (std::int64_t p = 0; p < features; ++p) {
-      V x[NV];
-      HYMBA_UNROLL for (std::size_t j = 0; j < NV; ++j) x[j] = hn::Load(d, x_T + p * NV * kLanes + j * kLanes);
-      HYMBA_UNROLL for (std::size_t i = 0; i < M; ++i) {
-        const V k = hn::Set(d, r[static_cast<std::int64_t>(i) * stride + p]);
-        HYMBA_UNROLL for (std::size_t j = 0; j < NV; ++j) acc[i][j] = hn::MulAdd(x[j], k, acc[i][j]);
-      }
-    }
-    HYMBA_UNROLL for (std::size_t i = 0; i < M; ++i) HYMBA_UNROLL for (std::size_t j = 0; j < NV; ++j)
-        hn::Store(acc[i][j], d, out + (key + i) * NV * kLanes + j * kLanes);
-  }
-};
-
-// acc_T[feature][T] = acc_T * alpha + sum over keys of weights[key][T] * rows[key * stride + feature].
-template <std::size_t NV>
-struct Accumulate {
-  const float* weights;
-  std::int64_t keys;
-  const float* rows;
-  std::int64_t stride;
-  float* acc_T;
-  const V* alpha;
-  template <std::size_t M>
-  HWY_INLINE void Run(std::int64_t feature) const {
-    const D d;
-    const float* r = rows + feature;
-    float* out = acc_T + feature * NV * kLanes;
-    V acc[M][NV];
-    HYMBA_UNROLL for (std::size_t i = 0; i < M; ++i) HYMBA_UNROLL for (std::size_t j = 0; j < NV; ++j) acc[i][j] =
-        hn::Mul(alpha[j], hn::Load(d, out + (i * NV + j) * kLanes));
-    for (std::int64_t key = 0; key < keys; ++key, r += stride) {
-      V w[NV];
-      HYMBA_UNROLL for (std::size_t j = 0; j < NV; ++j) w[j] = hn::Load(d, weights + (key * NV + j) * kLanes);
-      HYMBA_UNROLL for (std::size_t i = 0; i < M; ++i) {
-        const V v = hn::Set(d, r[i]);
-        HYMBA_UNROLL for (std::size_t j = 0; j < NV; ++j) acc[i][j] = hn::MulAdd(w[j], v, acc[i][j]);
-      }
-    }
-    HYMBA_UNROLL for (std::size_t i = 0; i < M; ++i) HYMBA_UNROLL for (std::size_t j = 0; j < NV; ++j)
-        hn::Store(acc[i][j], d, out + (i * NV + j) * kLanes);
-  }
-};
-
-// sums[key][feature] += sum over the tile's rows of weights[key][row] * x[row][feature]: lanes run over features here.
-template <class DF, std::size_t NF>
-struct SumOverRows {
-  const float* weights;
-  std::int64_t tile;
-  const float* x;
-  std::int64_t width;  // padded feature count: row stride of x and of sums
-  float* sums;
-  template <std::size_t M>
-  HWY_INLINE void Run(std::int64_t key) const {
-    const DF d;
-    constexpr std::size_t kWide = hn::MaxLanes(DF());
-    float* out = sums + key * width;
-    const float* w = weights + key * tile;
-    hn::Vec<DF> acc[M][NF];
-    HYMBA_UNROLL for (std::size_t i = 0; i < M; ++i) HYMBA_UNROLL for (std::size_t j = 0; j < NF; ++j) acc[i][j] =
-        hn::LoadU(d, out + i * width + j * kWide);
-    for (std::int64_t row = 0; row < tile; ++row) {
-      hn::Vec<DF> v[NF];
-      HYMBA_UNROLL for (std::size_t j = 0; j < NF; ++j) v[j] = hn::Load(d, x + row * width + j * kWide);
-      HYMBA_UNROLL for (std::size_t i = 0; i < M; ++i) {
-        const auto s = hn::Set(d, w[static_cast<std::int64_t>(i) * tile + row]);
-        HYMBA_UNROLL for (std::size_t j = 0; j < NF; ++j) acc[i][j] = hn::MulAdd(s, v[j], acc[i][j]);
-      }
-    }
-    HYMBA_UNROLL for (std::size_t i = 0; i < M; ++i) HYMBA_UNROLL for (std::size_t j = 0; j < NF; ++j)
-        hn::StoreU(acc[i][j], d, out + i * width + j * kWide);
-  }
-};
-
-// All features of SumOverRows: pairs of vectors, then a single one; half and quarter vectors for 8 and 4 features.
-template <class DF>
-void SumKeysWith(const float* weights, std::int64_t tile, std::int64_t keys, const float* x, std::int64_t width,
-                 float* sums) {
-  constexpr std::int64_t kWide = hn::MaxLanes(DF());
-  constexpr std::size_t kPairKeys = kManyRegisters ? 8 : 4;
-  std::int64_t f = 0;
-  for (; f + 2 * kWide <= width; f += 2 * kWide)
-    ForBlocks<kPairKeys>(keys, SumOverRows<DF, 2>{weights, tile, x + f, width, sums + f});
-  if (f < width) ForBlocks<8>(keys, SumOverRows<DF, 1>{weights, tile, x + f, width, sums + f});
-}
-
-void SumKeys(const float* weights, std::int64_t tile, std::int64_t keys, const float* x, std::int64_t width,
-             float* sums) {
-  if (width % static_cast<std::int64_t>(kLanes) == 0) {
-    SumKeysWith<D>(weights, tile, keys, x, width, sums);
-  } else if (width == 8) {
-    SumKeysWith<hn::CappedTag<float, 8>>(weights, tile, keys, x, width, sums);
-  } else {
-    SumKeysWith<hn::CappedTag<float, 4>>(weights, tile, keys, x, width, sums);
-  }
-}
+using V = FloatVec;
 
 // A tile of up to T rows of one (batch, KV head). Lanes past the end repeat the last row; their results are dropped.
 template <std::size_t NV>
@@ -250,7 +103,7 @@ struct Tile {
   }
 
   // x_T[feature][T] = scale * the lanes' rows of x.
-  void Transpose(const Rows<const float>& x, std::int64_t features, float scale, float* x_T) const {
+  void transpose(const Rows<const float>& x, std::int64_t features, float scale, float* x_T) const {
     for (std::int64_t t = 0; t < T; ++t) {
       const float* from = x.at(batch, query[t], head[t]);
       for (std::int64_t i = 0; i < features; ++i) x_T[i * T + t] = scale * from[i];
@@ -258,7 +111,7 @@ struct Tile {
   }
 
   // out [.., L, H, features] = scale * x_T for the tile's rows.
-  void Untranspose(const float* x_T, std::int64_t features, float scale, const Args<float>& a, float* out) const {
+  void write_rows(const float* x_T, std::int64_t features, float scale, const Args<float>& a, float* out) const {
     for (std::int64_t t = 0; t < rows; ++t) {
       float* to = out + ((batch * a.L + query[t]) * a.H + head[t]) * features;
       for (std::int64_t i = 0; i < features; ++i) to[i] = scale * x_T[i * T + t];
@@ -266,18 +119,19 @@ struct Tile {
   }
 
   // Whether keys lo .. hi - 1 of a range need a mask: some row is too early or too late for one of them.
-  bool NeedsMask(const KeyRange& range, std::int64_t lo, std::int64_t hi) const {
+  bool needs_mask(const KeyRange& range, std::int64_t lo, std::int64_t hi) const {
     return hi - 1 + range.offset > position[0] || position[T - 1] - (lo + range.offset) >= range.window;
   }
 
   // Scores of masked pairs become kMasked: visible if b <= a < b + window.
-  void Mask(const KeyRange& range, std::int64_t lo, std::int64_t hi, float* scores) const {
+  void mask(const KeyRange& range, std::int64_t lo, std::int64_t hi, float* scores) const {
     const D d;
     const DI di;
     for (std::int64_t key = lo; key < hi; ++key, scores += T) {
       const auto b = hn::Set(di, static_cast<std::int32_t>(key + range.offset));
       const auto end = hn::Set(di, static_cast<std::int32_t>(key + range.offset + range.window));
-      HYMBA_UNROLL for (std::size_t j = 0; j < NV; ++j) {
+      HYMBA_UNROLL
+      for (std::size_t j = 0; j < NV; ++j) {
         const auto a = hn::Load(di, position + j * kLanes);
         const auto hidden = hn::Or(hn::Gt(b, a), hn::Not(hn::Lt(a, end)));
         float* s = scores + j * kLanes;
@@ -287,56 +141,57 @@ struct Tile {
   }
 };
 
-constexpr std::size_t kBlock1 = 8;                       // register block of a tile of one vector
-constexpr std::size_t kBlock2 = kManyRegisters ? 8 : 4;  // of two vectors
-template <std::size_t NV>
-constexpr std::size_t kBlock = NV == 1 ? kBlock1 : kBlock2;
-
 // Floats of forward scratch: q_T, o_T, scores.
 template <std::size_t NV>
-std::int64_t ForwardScratch(const Args<float>& a) {
+std::int64_t forward_scratch(const Args<float>& a) {
   return Tile<NV>::T * (a.P + a.V + kKeyBlock);
 }
 
 template <std::size_t NV>
-void ForwardTile(const Args<float>& a, const Tile<NV>& tile, std::int64_t kv_head, float* scratch) {
+void forward_tile(const Args<float>& a, const Tile<NV>& tile, std::int64_t kv_head, float* scratch) {
   constexpr std::int64_t T = Tile<NV>::T;
   const D d;
   float *q_T = scratch, *o_T = q_T + T * a.P, *scores = o_T + T * a.V;
-  tile.Transpose(a.q, a.P, a.scale * 1.44269504088896341f, q_T);  // log2(e): exp becomes 2^x
+  tile.transpose(a.q, a.P, a.scale * 1.44269504088896341f, q_T);  // log2(e): exp becomes 2^x
   std::fill(o_T, o_T + T * a.V, 0.0f);
   V top[NV], sum[NV], alpha[NV];
-  HYMBA_UNROLL for (std::size_t j = 0; j < NV; ++j) top[j] = hn::Set(d, kLowest), sum[j] = hn::Zero(d);
+  HYMBA_UNROLL
+  for (std::size_t j = 0; j < NV; ++j) top[j] = hn::Set(d, kLowest), sum[j] = hn::Zero(d);
   for (int r = 0; r < tile.ranges.count; ++r) {
     const KeyRange& range = tile.ranges.range[r];
     for (std::int64_t lo = range.lo; lo < range.hi; lo += kKeyBlock) {
       const std::int64_t keys = std::min(kKeyBlock, range.hi - lo);
-      ForBlocks<kBlock<NV>>(keys, Products<NV>{q_T, a.P, a.k.at(tile.batch, lo, kv_head), a.k.sl, scores});
-      if (tile.NeedsMask(range, lo, lo + keys)) tile.Mask(range, lo, lo + keys, scores);
+      products<NV>(q_T, a.P, a.k.at(tile.batch, lo, kv_head), a.k.sl, keys, scores);
+      if (tile.needs_mask(range, lo, lo + keys)) tile.mask(range, lo, lo + keys, scores);
       V high[NV];
-      HYMBA_UNROLL for (std::size_t j = 0; j < NV; ++j) high[j] = top[j];
+      HYMBA_UNROLL
+      for (std::size_t j = 0; j < NV; ++j) high[j] = top[j];
       for (std::int64_t i = 0; i < keys; ++i) {
-        HYMBA_UNROLL for (std::size_t j = 0; j < NV; ++j) high[j] =
+        HYMBA_UNROLL
+        for (std::size_t j = 0; j < NV; ++j) high[j] =
             hn::Max(high[j], hn::Load(d, scores + i * T + j * kLanes));
       }
-      HYMBA_UNROLL for (std::size_t j = 0; j < NV; ++j) {
-        alpha[j] = Exp2(hn::Sub(top[j], high[j]));
+      HYMBA_UNROLL
+      for (std::size_t j = 0; j < NV; ++j) {
+        alpha[j] = exp2_or_zero(hn::Sub(top[j], high[j]));
         top[j] = high[j];
         sum[j] = hn::Mul(sum[j], alpha[j]);
       }
       for (std::int64_t i = 0; i < keys; ++i) {
-        HYMBA_UNROLL for (std::size_t j = 0; j < NV; ++j) {
+        HYMBA_UNROLL
+        for (std::size_t j = 0; j < NV; ++j) {
           float* s = scores + i * T + j * kLanes;
-          const V p = Exp2(hn::Sub(hn::Load(d, s), top[j]));
+          const V p = exp2_or_zero(hn::Sub(hn::Load(d, s), top[j]));
           sum[j] = hn::Add(sum[j], p);
           hn::Store(p, d, s);
         }
       }
-      ForBlocks<kBlock<NV>>(a.V, Accumulate<NV>{scores, keys, a.v.at(tile.batch, lo, kv_head), a.v.sl, o_T, alpha});
+      accumulate<NV>(scores, keys, a.v.at(tile.batch, lo, kv_head), a.v.sl, a.V, o_T, alpha);
     }
   }
   HWY_ALIGN float lse[T];
-  HYMBA_UNROLL for (std::size_t j = 0; j < NV; ++j) {
+  HYMBA_UNROLL
+  for (std::size_t j = 0; j < NV; ++j) {
     const auto none = hn::Eq(sum[j], hn::Zero(d));  // a row without a key: o = 0, and 2^(score - lse) = 0
     const V inverse = hn::IfThenZeroElse(none, hn::Div(hn::Set(d, 1.0f), sum[j]));
     for (std::int64_t i = 0; i < a.V; ++i) {
@@ -346,19 +201,19 @@ void ForwardTile(const Args<float>& a, const Tile<NV>& tile, std::int64_t kv_hea
     const V log = hn::Add(top[j], hn::Log2(d, hn::IfThenElse(none, hn::Set(d, 1.0f), sum[j])));
     hn::Store(hn::IfThenElse(none, hn::Set(d, -kMasked), log), d, lse + j * kLanes);
   }
-  tile.Untranspose(o_T, a.V, 1.0f, a, a.out);
+  tile.write_rows(o_T, a.V, 1.0f, a, a.out);
   for (std::int64_t t = 0; t < tile.rows; ++t) a.lse[(tile.batch * a.H + tile.head[t]) * a.L + tile.query[t]] = lse[t];
 }
 
 // Floats of backward scratch: q_T, do_T, dq_T, q and do by rows, two score blocks.
 template <std::size_t NV>
-std::int64_t BackwardScratch(const Args<float>& a) {
+std::int64_t backward_scratch(const Args<float>& a) {
   return Tile<NV>::T * (2 * a.P + a.V + padded(a.P) + padded(a.V) + 2 * kBackwardKeyBlock);
 }
 
 // The lanes' rows of x, zero-padded to `width` features; lanes past the end are zeros, so they add nothing to dk and dv.
 template <std::size_t NV>
-void CopyRows(const Tile<NV>& tile, const Rows<const float>& x, std::int64_t features, std::int64_t width, float* out) {
+void copy_rows(const Tile<NV>& tile, const Rows<const float>& x, std::int64_t features, std::int64_t width, float* out) {
   for (std::int64_t t = 0; t < Tile<NV>::T; ++t, out += width) {
     const std::int64_t n = t < tile.rows ? features : 0;
     if (n > 0) std::copy_n(x.at(tile.batch, tile.query[t], tile.head[t]), n, out);
@@ -368,7 +223,7 @@ void CopyRows(const Tile<NV>& tile, const Rows<const float>& x, std::int64_t fea
 
 // Writes dq of the tile's rows and adds to dk_sum [S][padded P] (without the scale) and dv_sum [S][padded V].
 template <std::size_t NV>
-void BackwardTile(const Args<float>& a, const Tile<NV>& tile, std::int64_t kv_head, float* scratch, float* dk_sum,
+void backward_tile(const Args<float>& a, const Tile<NV>& tile, std::int64_t kv_head, float* scratch, float* dk_sum,
                   float* dv_sum) {
   constexpr std::int64_t T = Tile<NV>::T;
   const D d;
@@ -376,10 +231,10 @@ void BackwardTile(const Args<float>& a, const Tile<NV>& tile, std::int64_t kv_he
   float *q_T = scratch, *do_T = q_T + T * a.P, *dq_T = do_T + T * a.V, *q_rows = dq_T + T * a.P;
   float *do_rows = q_rows + T * k_width, *weights = do_rows + T * v_width, *ds = weights + T * kBackwardKeyBlock;
   HWY_ALIGN float lse[T], delta[T];
-  tile.Transpose(a.q, a.P, a.scale * 1.44269504088896341f, q_T);
-  tile.Transpose(a.d_o, a.V, 1.0f, do_T);
-  CopyRows(tile, a.q, a.P, k_width, q_rows);
-  CopyRows(tile, a.d_o, a.V, v_width, do_rows);
+  tile.transpose(a.q, a.P, a.scale * 1.44269504088896341f, q_T);
+  tile.transpose(a.d_o, a.V, 1.0f, do_T);
+  copy_rows(tile, a.q, a.P, k_width, q_rows);
+  copy_rows(tile, a.d_o, a.V, v_width, do_rows);
   std::fill(dq_T, dq_T + T * a.P, 0.0f);
   for (std::int64_t t = 0; t < T; ++t) {
     lse[t] = a.lse[(tile.batch * a.H + tile.head[t]) * a.L + tile.query[t]];
@@ -389,60 +244,62 @@ void BackwardTile(const Args<float>& a, const Tile<NV>& tile, std::int64_t kv_he
     delta[t] = sum;
   }
   V one[NV];
-  HYMBA_UNROLL for (std::size_t j = 0; j < NV; ++j) one[j] = hn::Set(d, 1.0f);
+  HYMBA_UNROLL
+  for (std::size_t j = 0; j < NV; ++j) one[j] = hn::Set(d, 1.0f);
   for (int r = 0; r < tile.ranges.count; ++r) {
     const KeyRange& range = tile.ranges.range[r];
     for (std::int64_t lo = range.lo; lo < range.hi; lo += kBackwardKeyBlock) {
       const std::int64_t keys = std::min(kBackwardKeyBlock, range.hi - lo);
       const float *k = a.k.at(tile.batch, lo, kv_head), *v = a.v.at(tile.batch, lo, kv_head);
-      ForBlocks<kBlock<NV>>(keys, Products<NV>{q_T, a.P, k, a.k.sl, weights});
-      ForBlocks<kBlock<NV>>(keys, Products<NV>{do_T, a.V, v, a.v.sl, ds});
-      if (tile.NeedsMask(range, lo, lo + keys)) tile.Mask(range, lo, lo + keys, weights);
+      products<NV>(q_T, a.P, k, a.k.sl, keys, weights);
+      products<NV>(do_T, a.V, v, a.v.sl, keys, ds);
+      if (tile.needs_mask(range, lo, lo + keys)) tile.mask(range, lo, lo + keys, weights);
       for (std::int64_t i = 0; i < keys; ++i) {
-        HYMBA_UNROLL for (std::size_t j = 0; j < NV; ++j) {
+        HYMBA_UNROLL
+        for (std::size_t j = 0; j < NV; ++j) {
           const std::int64_t at = i * T + j * kLanes;
-          const V p = Exp2(hn::Sub(hn::Load(d, weights + at), hn::Load(d, lse + j * kLanes)));
+          const V p = exp2_or_zero(hn::Sub(hn::Load(d, weights + at), hn::Load(d, lse + j * kLanes)));
           hn::Store(p, d, weights + at);
           hn::Store(hn::Mul(p, hn::Sub(hn::Load(d, ds + at), hn::Load(d, delta + j * kLanes))), d, ds + at);
         }
       }
-      ForBlocks<kBlock<NV>>(a.P, Accumulate<NV>{ds, keys, k, a.k.sl, dq_T, one});
-      SumKeys(weights, T, keys, do_rows, v_width, dv_sum + lo * v_width);
-      SumKeys(ds, T, keys, q_rows, k_width, dk_sum + lo * k_width);
+      accumulate<NV>(ds, keys, k, a.k.sl, a.P, dq_T, one);
+      sum_over_rows(weights, T, keys, do_rows, v_width, dv_sum + lo * v_width);
+      sum_over_rows(ds, T, keys, q_rows, k_width, dk_sum + lo * k_width);
     }
   }
-  tile.Untranspose(dq_T, a.P, a.scale, a, a.dq);
+  tile.write_rows(dq_T, a.P, a.scale, a, a.dq);
 }
 
 // Two vectors a tile halve the broadcasts, but a tile of T rows visits up to T / group keys beyond each row's window.
-bool TwoVectors(const Args<float>& a) {
+bool two_vectors(const Args<float>& a) {
   const std::int64_t group = a.H / a.K, rows = a.L * group, tile = 2 * kLanes;
   const std::int64_t seen = a.window < 0 ? a.S : std::min(a.S, a.window + a.prefix);
   return rows > static_cast<std::int64_t>(kLanes) && seen * group >= 3 * tile;
 }
 
 template <std::size_t NV>
-void Forward(const Args<float>& a, std::int64_t begin, std::int64_t end) {
+void forward_range(const Args<float>& a, std::int64_t begin, std::int64_t end) {
   const std::int64_t tasks = row_tasks(a), rows = a.L * (a.H / a.K);
-  auto scratch = hwy::AllocateAligned<float>(ForwardScratch<NV>(a));
+  auto scratch = hwy::AllocateAligned<float>(forward_scratch<NV>(a));
   for (std::int64_t task = begin; task < end; ++task) {
     const std::int64_t kv_head = task / tasks % a.K, first = task % tasks * kTaskRows;
     const std::int64_t last = std::min(rows, first + kTaskRows);
     for (std::int64_t row = first; row < last; row += Tile<NV>::T) {
       const Tile<NV> tile(a, task / tasks / a.K, kv_head, row, std::min(last - row, Tile<NV>::T));
-      ForwardTile<NV>(a, tile, kv_head, scratch.get());
+      forward_tile<NV>(a, tile, kv_head, scratch.get());
     }
   }
 }
 
 template <std::size_t NV>
-void Backward(const Args<float>& a, std::int64_t begin, std::int64_t end) {
+void backward_range(const Args<float>& a, std::int64_t begin, std::int64_t end) {
   const std::int64_t group = a.H / a.K, k_width = padded(a.P), v_width = padded(a.V), sums = a.S * (k_width + v_width);
-  auto scratch = hwy::AllocateAligned<float>(BackwardScratch<NV>(a) + (a.chunks == 1 ? sums : 0));
+  auto scratch = hwy::AllocateAligned<float>(backward_scratch<NV>(a) + (a.chunks == 1 ? sums : 0));
   for (std::int64_t task = begin; task < end; ++task) {
     const std::int64_t b = task / a.chunks / a.K, kv_head = task / a.chunks % a.K, chunk = task % a.chunks;
     const std::int64_t first = chunk_row(a, chunk), last = chunk_row(a, chunk + 1);
-    float* dk_sum = a.chunks == 1 ? scratch.get() + BackwardScratch<NV>(a) : a.partial + task * sums;
+    float* dk_sum = a.chunks == 1 ? scratch.get() + backward_scratch<NV>(a) : a.partial + task * sums;
     float* dv_sum = dk_sum + a.S * k_width;
     KeyRanges seen;
     if (a.chunks == 1) {
@@ -456,7 +313,7 @@ void Backward(const Args<float>& a, std::int64_t begin, std::int64_t end) {
     }
     for (std::int64_t row = first; row < last; row += Tile<NV>::T) {
       const Tile<NV> tile(a, b, kv_head, row, std::min(last - row, Tile<NV>::T));
-      BackwardTile<NV>(a, tile, kv_head, scratch.get(), dk_sum, dv_sum);
+      backward_tile<NV>(a, tile, kv_head, scratch.get(), dk_sum, dv_sum);
     }
     for (std::int64_t j = 0; a.chunks == 1 && j < a.S; ++j) {
       const std::int64_t at = (b * a.S + j) * a.K + kv_head;
@@ -466,12 +323,12 @@ void Backward(const Args<float>& a, std::int64_t begin, std::int64_t end) {
   }
 }
 
-void ForwardAny(const Args<float>& a, std::int64_t begin, std::int64_t end) {
-  TwoVectors(a) ? Forward<2>(a, begin, end) : Forward<1>(a, begin, end);
+void forward_tasks_any(const Args<float>& a, std::int64_t begin, std::int64_t end) {
+  two_vectors(a) ? forward_range<2>(a, begin, end) : forward_range<1>(a, begin, end);
 }
 
-void BackwardAny(const Args<float>& a, std::int64_t begin, std::int64_t end) {
-  TwoVectors(a) ? Backward<2>(a, begin, end) : Backward<1>(a, begin, end);
+void backward_tasks_any(const Args<float>& a, std::int64_t begin, std::int64_t end) {
+  two_vectors(a) ? backward_range<2>(a, begin, end) : backward_range<1>(a, begin, end);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -481,15 +338,15 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace hymba::kernels::window_attention_detail {
 
-HWY_EXPORT(ForwardAny);
-HWY_EXPORT(BackwardAny);
+HWY_EXPORT(forward_tasks_any);
+HWY_EXPORT(backward_tasks_any);
 
 void cpu_forward(const Args<float>& a, std::int64_t begin, std::int64_t end) {
-  HWY_DYNAMIC_DISPATCH(ForwardAny)(a, begin, end);
+  HWY_DYNAMIC_DISPATCH(forward_tasks_any)(a, begin, end);
 }
 
 void cpu_backward(const Args<float>& a, std::int64_t begin, std::int64_t end) {
-  HWY_DYNAMIC_DISPATCH(BackwardAny)(a, begin, end);
+  HWY_DYNAMIC_DISPATCH(backward_tasks_any)(a, begin, end);
 }
 
 std::int64_t partial_floats(const Args<float>& a) {
