@@ -32,6 +32,7 @@ std::string missing_in(const RecordShape& shape, const json& record) {
   return "";
 }
 
+// The first shape that fits. Chosen record by record: hub sets leave optional fields out.
 const RecordShape& shape_of(const TaskDefinition& task, const RecordRow& row) {
   std::vector<std::string> reasons, found;
   for (const auto& shape : task.shapes) {
@@ -46,6 +47,7 @@ const RecordShape& shape_of(const TaskDefinition& task, const RecordRow& row) {
              join(reasons, " or "), join(found, ", "));
 }
 
+// Choices may be written one by one or stand in the record as a list.
 std::vector<std::string> render_list(const std::vector<TextTemplate>& templates, const RecordRow& row) {
   std::vector<std::string> texts;
   for (const auto& one : templates) {
@@ -62,6 +64,7 @@ std::vector<std::string> render_list(const std::vector<TextTemplate>& templates,
   return texts;
 }
 
+// Forms of gold: a place in a list of labels, a boolean (false, true = 0, 1), a number counted from gold_base.
 int gold_of(const RecordShape& shape, const RecordRow& row, std::size_t choices) {
   const std::size_t in = shape.gold.find(" in ");
   std::int64_t gold = -1;
@@ -85,6 +88,7 @@ int gold_of(const RecordShape& shape, const RecordRow& row, std::size_t choices)
   return static_cast<int>(gold);
 }
 
+// A record becomes an item; what the kind of task does not use stays empty.
 Item make_item(const TaskDefinition& task, const RecordRow& row) {
   const RecordShape& shape = shape_of(task, row);
   Item item;
@@ -160,8 +164,8 @@ std::vector<Item> read_items(const TaskDefinition& task, const fs::path& folder,
     }
     return items;
   }
-  user_error("task {}: expected {} below {}: looked for {}; found none of them", task.name, what, folder.string(),
-             join(patterns, ", "));
+  throw NoTaskFiles(fmt::format("task {}: expected {} below {}: looked for {}; found none of them", task.name, what, folder.string(),
+                                join(patterns, ", ")));
 }
 
 }  // namespace

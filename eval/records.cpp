@@ -91,6 +91,7 @@ const json& member(const json& object, const char* key, json::value_t type, cons
   return *it;
 }
 
+// One row a question; the paragraph is repeated in each.
 std::vector<RecordRow> flatten_squad(const fs::path& file, const json& root) {
   using Type = json::value_t;
   std::vector<RecordRow> rows;
@@ -164,6 +165,7 @@ std::vector<RecordRow> read_text(const fs::path& file, const std::string& text, 
   return read_blocks(file, lines, size);
 }
 
+// Does a file name match a pattern with "*"?
 bool matches(std::string_view name, std::string_view pattern) {
   if (pattern.empty()) return name.empty();
   if (pattern[0] == '*') {
@@ -185,6 +187,7 @@ std::vector<RecordRow> read_rows(const fs::path& file, const std::string& text_f
           errors.count, errors.first);
   const std::string extension = file.extension().string();
   std::vector<RecordRow> rows;
+  // The extension decides; of .json it takes a look inside, since some JSON-lines files are called so.
   if (extension == ".csv") {
     rows = read_csv(file, text);
   } else if (extension == ".json") {

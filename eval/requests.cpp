@@ -35,6 +35,7 @@ LoglikelihoodRequest encode_pair(const Tokenizer& tokenizer, const std::string& 
   const std::string_view kept = strip_right(context);
   const std::string moved = context.substr(kept.size()) + continuation;
   LoglikelihoodRequest request{encode_with_bos(tokenizer, kept), {}};
+  // Tokens at the seam may differ from both parts'; as the harness, cut the whole by the length of the context's ids.
   const auto whole = encode_with_bos(tokenizer, std::string(kept) + moved);
   if (whole.size() > request.context.size()) {
     request.continuation.assign(whole.begin() + static_cast<std::ptrdiff_t>(request.context.size()), whole.end());
@@ -64,6 +65,7 @@ std::vector<LoglikelihoodRequest> rolling_windows(const Tokenizer& tokenizer, co
     if (begin == 0) {
       window.context = {prefix_id(tokenizer)};
     } else {
+      // As much left context as makes max_length inputs: the last window overlaps the one before it.
       window.context.assign(ids.begin() + (end - max_length - 1), ids.begin() + begin);
     }
     window.continuation.assign(ids.begin() + begin, ids.begin() + end);
@@ -81,6 +83,7 @@ std::vector<std::string> contexts_with_shots(const TaskDefinition& task, const I
   for (const auto& shot : shot_pool) {
     if (taken == shots) break;
     if (shot.group != item.group) continue;
+    // Of a partial item the right context is shown, of others the right choice.
     const bool partial = task.kind == TaskKind::kPartial;
     const auto gold = static_cast<std::size_t>(shot.gold);
     const std::string& question = shot.contexts.empty() ? shot.prompt : shot.contexts[partial ? gold : 0];
@@ -123,6 +126,7 @@ GenerateRequest generate_request(const TaskDefinition& task, const Item& item, c
   require(max_length > request.max_new_tokens, "{}: expected a maximum length above its {} new tokens, found {}; raise "
           "the maximum length or lower 'max_new_tokens'", place(task, item), request.max_new_tokens, max_length);
   request.prompt = encode_with_bos(tokenizer, item.prompt);
+  // The end of a long prompt is kept: the question stands there.
   const auto room = static_cast<std::size_t>(max_length - request.max_new_tokens);
   if (request.prompt.size() > room) request.prompt.erase(request.prompt.begin(), request.prompt.end() - room);
   if (request.prompt.empty()) request.prompt = {prefix_id(tokenizer)};

@@ -27,6 +27,8 @@ std::size_t first_argmax(const std::vector<double>& values) {
   return static_cast<std::size_t>(std::max_element(values.begin(), values.end()) - values.begin());
 }
 
+// Ties go to the first choice, as numpy's argmax does. acc_norm divides by characters, not bytes or tokens, and without
+// the delimiter in front.
 void score_choices(const TaskDefinition& task, const Item& item, std::span<const LoglikelihoodResult> results,
                    Collected* all, json* sample) {
   const auto gold = static_cast<std::size_t>(item.gold);
@@ -73,6 +75,7 @@ void score_loglikelihood(const TaskDefinition& task, const Item& item, std::span
   }
 }
 
+// The response is cut at the stop text, which may stand in the middle of the last token.
 void score_completion(const TaskDefinition& task, const Item& item, std::string response, Collected* all, json* sample) {
   const std::string& until = item.until.empty() ? task.until : item.until;
   if (!until.empty()) response = response.substr(0, response.find(until));
@@ -104,6 +107,7 @@ std::string default_metric(TaskKind kind) {
   return kind == TaskKind::kCompletion ? "contains" : "acc";
 }
 
+// Guessing among the choices, item by item: ARC has three to five.
 double chance_of(const TaskDefinition& task, std::span<const Item> items) {
   if (task.chance.has_value()) return *task.chance;
   const bool chooses = task.kind == TaskKind::kMultipleChoice || task.kind == TaskKind::kPartial ||
@@ -116,6 +120,7 @@ double chance_of(const TaskDefinition& task, std::span<const Item> items) {
   return sum / static_cast<double>(items.size());
 }
 
+// All requests go to the scorer at once, so that it can sort them by length and batch them.
 void ask_loglikelihoods(const TaskDefinition& task, std::span<const Item> items, const Tokenizer& tokenizer,
                         Scorer& scorer, const RunOptions& options, Collected* all, json* samples) {
   std::vector<LoglikelihoodRequest> requests;
@@ -157,6 +162,7 @@ void ask_completions(const TaskDefinition& task, std::span<const Item> items, co
   }
 }
 
+// The main metric by subject or paradigm; perplexities have no groups.
 void add_groups(const Collected& all, TaskResult* result) {
   const auto it = all.scores.find(result->main_metric);
   if (it == all.scores.end()) return;

@@ -38,12 +38,14 @@ std::vector<std::string> comma_list(const std::string& text) {
   return parts;
 }
 
+// "{sol1} | {sol2}": one template a choice.
 std::vector<TextTemplate> templates(const Assignment& a) {
   std::vector<TextTemplate> parts;
   for (const auto& text : split_alternatives(a.value)) parts.emplace_back(text, a.origin);
   return parts;
 }
 
+// With the nearest known key, if one is near.
 [[noreturn]] void unknown_key(const Assignment& a, const std::string& key, const std::vector<std::string>& known) {
   const std::string near = nearest(key, known);
   user_error("{}: unknown key '{}'{}", a.origin, a.key,
@@ -66,6 +68,7 @@ int positive(const Assignment& a) {
   return static_cast<int>(value);
 }
 
+// "upstream.context = ...": a key of the shape `upstream`, which is made where it is first named.
 void set_shape_key(TaskDefinition& task, const Assignment& a, const std::string& name, const std::string& key) {
   auto it = std::find_if(task.shapes.begin(), task.shapes.end(), [&](const auto& s) { return s.name == name; });
   if (it == task.shapes.end()) {
@@ -88,6 +91,7 @@ void set_shape_key(TaskDefinition& task, const Assignment& a, const std::string&
   else unknown_key(a, key, kShapeKeys);
 }
 
+// One assignment of a stanza or of one it inherits from; a later call overrides an earlier one.
 void set_key(TaskDefinition& task, const Assignment& a) {
   const std::string& key = a.key;
   const std::size_t dot = key.find('.');
@@ -190,6 +194,7 @@ std::string task_kind_name(TaskKind kind) {
 std::vector<TaskDefinition> load_task_definitions(const fs::path& folder_or_file) {
   require(fs::exists(folder_or_file), "{}: expected a folder of task files (*.ini) or one such file, found nothing",
           folder_or_file.string());
+  // All files make one name space, so `from` may cross files.
   StanzaFile stanzas;
   if (fs::is_directory(folder_or_file)) {
     std::set<fs::path> files;

@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "eval/text_template.h"
 
 namespace hymba::eval {
@@ -97,12 +98,19 @@ struct TaskData {
   std::int64_t records = 0;             // in the files, before the limit
 };
 
+// None of a task's files is there; other mistakes (a broken line, say) are plain UserErrors.
+class NoTaskFiles : public UserError {
+ public:
+  using UserError::UserError;
+};
+
 struct LoadOptions {
   std::int64_t limit = 0;                // 0: all
   std::optional<std::uint64_t> seed;     // given: `limit` items drawn at random (in file order), else the first ones
 };
 
-// Reads a task's items from below `data_folder`. UserError naming every file that was looked for, or file:line.
+// Reads a task's items from below `data_folder`. NoTaskFiles naming every file that was
+// looked for; UserError with file:line.
 TaskData load_task(const TaskDefinition& task, const std::filesystem::path& data_folder,
                    const LoadOptions& options = {});
 

@@ -17,6 +17,7 @@ const std::vector<std::string>& filter_names() {
   return names;
 }
 
+// \n, \t, \s; any other escaped character stands for itself.
 std::string unescape(const std::string& text) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -74,6 +75,8 @@ std::string tighten(const std::string& text, char open, char close) {
 
 }  // namespace
 
+// hellaswag/utils.py: strip; " [title]" -> ". "; re.sub(r"\[.*?\]", ""); one pass of two spaces -> one. Not stripped
+// again, so a text may begin with a space.
 std::string clean_hellaswag(std::string_view raw) {
   const std::string text = replace_all(std::string(strip(raw)), " [title]", ". ");
   std::string out;
@@ -97,6 +100,8 @@ std::string clean_hellaswag(std::string_view raw) {
   return replace_all(out, "  ", " ");
 }
 
+// wikitext/preprocess_wikitext.py, in its order: contractions, numbers, punctuation, brackets and quotes, the rest. Its
+// pattern for "/' 3/" is left out: the slashes in it match no text.
 std::string detokenize_wikitext(std::string_view page) {
   std::string text(page);
   auto swap = [&text](std::string_view from, std::string_view to) { text = replace_all(std::move(text), from, to); };
@@ -121,6 +126,7 @@ std::string detokenize_wikitext(std::string_view page) {
   return text;
 }
 
+// Members by name, list entries by index.
 const nlohmann::json* find_value(const nlohmann::json& record, const std::vector<std::string>& path) {
   const nlohmann::json* at = &record;
   for (const auto& step : path) {
@@ -249,7 +255,8 @@ std::string TextTemplate::apply(const Filter& filter, std::string text, const st
     require(arrow != std::string::npos && arrow > 0, "{}: expected replace:A=>B, found '{}'", where, argument);
     return replace_all(std::move(text), argument.substr(0, arrow), argument.substr(arrow + 2));
   }
-  for (const auto& pair : split(argument, ',')) {  // map
+  // What is left is map: the first pair whose left side is the whole text.
+  for (const auto& pair : split(argument, ',')) {
     const std::size_t equals = pair.find('=');
     if (equals != std::string::npos && pair.substr(0, equals) == text) return pair.substr(equals + 1);
   }

@@ -17,6 +17,8 @@ fs::path default_cache_folder() {
   return fs::temp_directory_path() / "hymba";
 }
 
+// Two processes may build one cache at a time: each writes its own temporary file, and the last rename wins with the
+// same bytes.
 TokenCorpus TokenCorpus::open(const CorpusOptions& options, const Tokenizer& tokenizer) {
   require(options.validation_fraction >= 0 && options.validation_fraction < 1,
           "corpus: expected a validation fraction in [0, 1), found {}", options.validation_fraction);

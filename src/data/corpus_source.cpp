@@ -21,6 +21,7 @@ constexpr std::string_view kDocumentMark = "<|endoftext|>";
 constexpr std::size_t kPieceBytes = 256 * 1024;  // long documents are encoded piece by piece, cut at a line end
 constexpr std::size_t kAllowedUtf8Errors = 8;    // per file, besides one in 10,000 bytes
 
+// By extension alone: a look inside could take a binary for text.
 std::optional<SourceKind> kind_of(const fs::path& file) {
   const std::string extension = to_lower(file.extension().string());
   for (const char* text : {".txt", ".raw", ".md", ".text"}) {
@@ -31,6 +32,7 @@ std::optional<SourceKind> kind_of(const fs::path& file) {
   return std::nullopt;
 }
 
+// Hidden files are passed over in silence, files of an unknown kind with a note.
 void walk(const fs::path& folder, std::vector<SourceFile>* files, std::vector<std::string>* notes) {
   std::vector<fs::path> entries;
   for (const auto& entry : fs::directory_iterator(folder)) entries.push_back(entry.path());
@@ -74,6 +76,7 @@ class Tokenising {
   }
 
  private:
+  // A plain file is one document, or several between end-of-text marks.
   void add_text(const fs::path& path, std::string_view bytes) {
     std::string repaired;
     const std::string_view text = checked_text(path, bytes, &repaired);
@@ -116,9 +119,16 @@ class Tokenising {
       }
       add_document(text_of(record, fmt::format("{}:{}", path.string(), line)));
     }
+    if (from_context_) {
+      // Task files look like this: training on one would spoil its evaluation.
+      notes_->push_back(fmt::format("{}: took the field \"context\"; is this a task's file, not training text?",
+                                    path.string()));
+      from_context_ = false;
+    }
   }
 
-  std::string text_of(const nlohmann::json& record, const std::string& where) const {
+  // The document in one JSON line: the field that was asked for, else the first of the usual names.
+  std::string text_of(const nlohmann::json& record, const std::string& where) {
     require(record.is_object(), "{}: expected a JSON object, found {}", where, record.type_name());
     std::vector<std::string> wanted = {"text", "content", "context"};
     if (!options_.text_field.empty()) wanted = {options_.text_field};
@@ -126,6 +136,7 @@ class Tokenising {
       const auto it = record.find(field);
       if (it == record.end()) continue;
       require(it->is_string(), "{}: expected text in the field \"{}\", found {}", where, field, it->type_name());
+      from_context_ = from_context_ || (field == "context" && options_.text_field.empty());
       return it->get<std::string>();
     }
     std::vector<std::string> found;
@@ -134,6 +145,7 @@ class Tokenising {
                join(wanted, "\" or \""), join(found, ", "));
   }
 
+  // Ids as they stand, each checked against the vocabulary: one wrong id would crash training much later.
   void add_token_file(const fs::path& path, std::string_view bytes) {
     TokenFileHeader header{};
     std::uint64_t begin = 0, count = 0, width = 2;
@@ -165,6 +177,7 @@ class Tokenising {
     out_->end_document();
   }
 
+  // Bytes an id of a raw file, as the JSON beside it says; guessing could read half of every id.
   std::uint64_t sidecar_width(const fs::path& path) const {
     const fs::path sidecar = path.string() + ".json";
     require(fs::exists(sidecar), "corpus: {}: expected a file {} beside it that says {{\"dtype\": \"uint16\" or "
@@ -181,6 +194,7 @@ class Tokenising {
     return json["dtype"] == "uint16" ? 2 : 4;
   }
 
+  // bos + ids + eos; text of white space alone is no document.
   void add_document(std::string_view text) {
     if (strip(text).empty()) return;
     append_id(tokenizer_.bos());
@@ -213,7 +227,8 @@ class Tokenising {
   const Tokenizer& tokenizer_;
   TokenFileWriter* out_;
   std::vector<std::string>* notes_;
-  double done_bytes_ = 0, total_bytes_ = 0;
+  double done_bytes_ = 0, total_bytes_ = 0;  // of the source files, for progress
+  bool from_context_ = false;                // some line of this file had only "context"
 };
 
 }  // namespace

@@ -52,7 +52,7 @@ void TokenFileWriter::write(const void* bytes, std::size_t size) {
 }
 
 void TokenFileWriter::append(std::span<const std::int32_t> ids) {
-  if (header_.width == 2) {
+  if (header_.width == 2) {  // ids were checked against the vocabulary, so they fit
     narrow_.assign(ids.begin(), ids.end());
     write(narrow_.data(), narrow_.size() * sizeof(std::uint16_t));
   } else {
@@ -65,6 +65,7 @@ void TokenFileWriter::end_document() {
   if (header_.tokens > (ends_.empty() ? 0 : ends_.back())) ends_.push_back(header_.tokens);
 }
 
+// The header comes last: until then the file says 0 tokens, and it has its name only after the rename.
 void TokenFileWriter::finish() {
   header_.documents = ends_.size();
   const std::uint64_t padding = document_ends_offset(header_) - sizeof header_ - header_.tokens * header_.width;

@@ -63,6 +63,7 @@ class SentencePieceTokenizer final : public Tokenizer {
     return ids;
   }
 
+  // Control ids (bos, eos) would be decoded to nothing, ids out of range would end the program.
   std::string decode(std::span<const std::int32_t> ids) const override {
     std::vector<int> known;
     known.reserve(ids.size());

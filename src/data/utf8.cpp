@@ -4,6 +4,7 @@ namespace hymba {
 
 namespace {
 
+// Simple case mapping of the scripts that task texts have: ASCII, Latin-1, Greek, Cyrillic.
 char32_t lower(char32_t c) {
   if (c >= 'A' && c <= 'Z') return c + 32;
   if (c >= 0xC0 && c <= 0xDE && c != 0xD7) return c + 32;
@@ -96,6 +97,7 @@ std::string replace_utf8_errors(std::string_view text) {
   return out;
 }
 
+// The 29 code points for which Python's str.isspace() is true.
 bool is_unicode_space(char32_t c) {
   return (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 || c == 0x1680 ||
          (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
@@ -110,7 +112,7 @@ std::string_view strip_left(std::string_view text) {
 }
 
 std::string_view strip_right(std::string_view text) {
-  std::size_t end = 0;
+  std::size_t end = 0;  // behind the last character that is no space
   for (std::size_t at = 0; at < text.size();) {
     if (!is_unicode_space(next_code_point(text, at))) end = at;
   }
