@@ -59,8 +59,6 @@ void Resolver::read(const po::options_description& options) {
   }
   for (const auto& option : options.options()) {
     const auto& key = option->long_name();
-    boost::any fallback;
-    if (option->semantic()->apply_default(fallback)) defaults_[key] = text_of(fallback);
     const auto found = origin.find(key);
     resolved_[key] = {text_of(values[key].value()), found == origin.end() ? "default" : found->second};
   }
@@ -85,20 +83,15 @@ void Resolver::check(const std::set<std::string>& known) const {
 }
 
 void Resolver::check_no_op(std::size_t layer, const Assignment& assignment) const {
-  std::string inherited = defaults_.at(assignment.key), from = "the default";
+  if (assignment.origin == "command line") return;  // scripts pass all their settings
   for (std::size_t j = layer + 1; j < layers_.size(); ++j) {
     for (const auto& other : layers_[j].assignments) {
       if (other.key != assignment.key) continue;
-      inherited = other.value;
-      from = other.origin;
-      j = layers_.size();
-      break;
+      require(other.value != assignment.value, "{}: '{} = {}' changes nothing: it equals {}; remove the line",
+              assignment.origin, assignment.key, assignment.value, other.origin);
+      return;
     }
   }
-  // The command line may say what the design says already: scripts pass all their settings.
-  if (assignment.origin == "command line") return;
-  require(inherited != assignment.value, "{}: '{} = {}' changes nothing: it equals {}; remove the line",
-          assignment.origin, assignment.key, assignment.value, from);
 }
 
 std::string Resolver::text() const {

@@ -37,7 +37,7 @@ class Resolver {
   void read(const boost::program_options::options_description& options);
 
   // UserError for: an unknown key (with the nearest known one), a key that no component read, and a value equal to
-  // the inherited one. `known`: every key of every component there is.
+  // the one inherited from a weaker layer. `known`: every key of every component there is.
   void check(const std::set<std::string>& known) const;
 
   const std::map<std::string, ResolvedValue>& resolved() const { return resolved_; }
@@ -51,7 +51,6 @@ class Resolver {
   void check_no_op(std::size_t layer, const Assignment& assignment) const;
   std::vector<ConfigLayer> layers_;
   std::map<std::string, ResolvedValue> resolved_;
-  std::map<std::string, std::string> defaults_;
 };
 
 // The layers of one stanza at one size: overrides, name@size, name, from@size, from, ..., base@size, base. The keys

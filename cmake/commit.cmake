@@ -1,0 +1,20 @@
+# Writes commit.h: the commit of the sources, "-dirty" where the code differs from it, "unknown" outside git.
+execute_process(COMMAND git -C ${SOURCE} rev-parse --short=12 HEAD OUTPUT_VARIABLE commit OUTPUT_STRIP_TRAILING_WHITESPACE
+                ERROR_QUIET RESULT_VARIABLE failed)
+if(failed)
+  set(commit unknown)
+else()
+  execute_process(COMMAND git -C ${SOURCE} status --porcelain -uno -- CMakeLists.txt cmake src kernels eval ablations reports/*.cpp reports/*.h
+                  OUTPUT_VARIABLE changes ERROR_QUIET)
+  if(changes)
+    set(commit "${commit}-dirty")
+  endif()
+endif()
+set(text "#define HYMBA_COMMIT \"${commit}\"\n")
+set(old "")
+if(EXISTS ${OUTPUT})
+  file(READ ${OUTPUT} old)
+endif()
+if(NOT text STREQUAL old)
+  file(WRITE ${OUTPUT} ${text})
+endif()

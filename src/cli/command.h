@@ -1,0 +1,65 @@
+// Subcommands on Boost.Program_options: `hymba COMMAND [ARGUMENT ...] [--option value ...]`.
+#pragma once
+
+#include <boost/program_options/options_description.hpp>
+#include <boost/program_options/variables_map.hpp>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "config/resolver.h"
+
+namespace hymba::cli {
+
+struct Invocation {
+  std::vector<std::string> arguments;  // positional ones
+  boost::program_options::variables_map values;
+  std::vector<Assignment> overrides;   // --set key=value and --key.of.a.design=value
+  bool json = false;
+  std::uint64_t seed = 0;
+  int threads = 0;
+  std::string out, device;
+
+  bool has(const std::string& name) const { return values.count(name) != 0 && !values[name].defaulted(); }
+  template <class T>
+  T get(const std::string& name) const {
+    return values[name].as<T>();
+  }
+  // Of a repeatable option; empty if absent.
+  std::vector<std::string> list(const std::string& name) const;
+};
+
+struct Command {
+  std::string name, summary;
+  std::string arguments;  // as the help shows them: "DESIGN|MODEL"
+  std::string example;    // whole lines
+  std::size_t min_arguments = 0, max_arguments = 0;
+  bool takes_overrides = false;
+  std::function<void(boost::program_options::options_description&)> options;
+  std::function<void(const Invocation&)> run;
+};
+
+// All commands, in the order of the help.
+std::vector<Command> commands();
+
+Command show_command();
+Command cache_command();
+Command roadmap_command();
+Command train_command();
+Command eval_command();
+Command throughput_command();
+Command report_command();
+Command doctor_command();
+
+// Parses and runs; returns the exit code: 0 done, 1 failed, 2 the user's mistake, 130 interrupted. Prints errors.
+int run_program(const std::vector<std::string>& arguments);
+
+// stdout: one JSON object a line, or text.
+void print_json(const nlohmann::json& object);
+void print_text(const std::string& text);
+// Columns for tables: COLUMNS, else the terminal's width, else 120.
+int terminal_width();
+bool use_colour();  // a terminal on stdout, and NO_COLOR not set
+
+}  // namespace hymba::cli

@@ -1,0 +1,157 @@
+#include "cli/context.h"
+
+#include <ATen/Parallel.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "commit.h"
+#include "kernels/isa.h"
+
+namespace hymba::cli {
+namespace fs = std::filesystem;
+namespace po = boost::program_options;
+namespace {
+
+// The world is the same for all seeds of a study; the seed chooses weights and which documents are read.
+constexpr std::uint64_t kWorldSeed = 0;
+
+bool is_home(const fs::path& folder) { return fs::exists(folder / "ablations" / "base.ini") && fs::is_directory(folder / "eval" / "tasks"); }
+
+StanzaFile open_recipes() {
+  StanzaFile file;
+  file.add_file(home_folder() / "ablations" / "recipes" / "default.ini");
+  return file;
+}
+
+// Layers of a stanza that stands alone: no base, no `from`.
+std::vector<ConfigLayer> sized_layers(const std::string& name, const std::string& size, const std::vector<Assignment>& overrides) {
+  return stanza_layers(open_recipes(), name, size, overrides);
+}
+
+}  // namespace
+
+fs::path home_folder() {
+  if (const char* home = std::getenv("HYMBA_HOME"); home != nullptr) {
+    require(is_home(home), "HYMBA_HOME={}: expected a folder with ablations/base.ini and eval/tasks", home);
+    return home;
+  }
+  std::error_code error;
+  for (fs::path folder = fs::read_symlink("/proc/self/exe", error).parent_path(); folder.has_relative_path(); folder = folder.parent_path()) {
+    if (is_home(folder)) return folder;
+  }
+  if (is_home(fs::current_path())) return fs::current_path();
+  fail("cannot find ablations/base.ini above the program; set HYMBA_HOME to the project's folder");
+}
+
+std::string commit() { return HYMBA_COMMIT; }
+
+std::string host() {
+  std::string model = "unknown processor";
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  for (std::string line; std::getline(cpuinfo, line);) {
+    if (starts_with(line, "model name")) {
+      model = trim(line.substr(line.find(':') + 1));
+      break;
+    }
+  }
+  return fmt::format("{}, {} threads, {}", model, at::get_num_threads(), kernels::active_isa());
+}
+
+DesignLibrary open_designs() { return DesignLibrary(home_folder() / "ablations"); }
+
+std::vector<Assignment> design_overrides(const std::vector<Assignment>& all, bool designs) {
+  const auto recipe = recipe_keys();
+  std::vector<Assignment> chosen;
+  for (const auto& assignment : all) {
+    if ((recipe.count(assignment.key) == 0) == designs) chosen.push_back(assignment);
+  }
+  return chosen;
+}
+
+Design open_design(const std::string& spec, const std::string& size, const Invocation& invocation, const std::vector<Assignment>& more) {
+  auto overrides = design_overrides(invocation.overrides, true);
+  overrides.insert(overrides.end(), more.begin(), more.end());
+  return open_designs().open(spec, size, overrides);
+}
+
+Recipe open_recipe(const std::string& size, const std::vector<Assignment>& overrides) {
+  Resolver resolver(sized_layers("recipe", size, design_overrides(overrides, false)));
+  Recipe recipe;
+  resolver.read(recipe.options());
+  resolver.check(recipe_keys());
+  recipe.check();
+  return recipe;
+}
+
+po::options_description MeasureConfig::options() {
+  po::options_description o;
+  o.add_options()("measure.items", po::value(&items)->default_value(500), "items of each task")(
+      "measure.context", po::value(&context)->default_value(2000), "tokens in the cache while decoding")(
+      "measure.batch", po::value(&batch)->default_value(8), "sequences at a time")(
+      "measure.repeats", po::value(&repeats)->default_value(5), "timed stretches of decoding")(
+      "measure.steps", po::value(&steps)->default_value(8), "decode steps in a stretch")(
+      "measure.validation", po::value(&validation)->default_value(64), "validation sequences");
+  return o;
+}
+
+MeasureConfig open_measure(const std::string& size) {
+  MeasureConfig measure;
+  Resolver resolver(sized_layers("measure", size, {}));
+  resolver.read(measure.options());
+  std::set<std::string> keys;
+  const auto known = measure.options();
+  for (const auto& option : known.options()) keys.insert(option->long_name());
+  resolver.check(keys);
+  return measure;
+}
+
+DataChoice open_data(const std::vector<std::string>& paths, const std::string& tokenizer) {
+  DataChoice choice;
+  if (paths.empty()) {
+    require(tokenizer.empty() || tokenizer == "world", "--tokenizer {} needs --data: the synthetic world has its own words", tokenizer);
+    choice.world = std::make_shared<const data::World>(kWorldSeed);
+    choice.tokenizer = std::shared_ptr<const Tokenizer>(choice.world, &choice.world->tokenizer());
+    choice.tokenizer_spec = "world";
+    return choice;
+  }
+  choice.tokenizer_spec = tokenizer.empty() ? "bytes" : tokenizer;
+  if (choice.tokenizer_spec != "bytes") choice.tokenizer_spec = fs::absolute(choice.tokenizer_spec).lexically_normal().string();
+  choice.tokenizer = open_tokenizer(choice.tokenizer_spec);
+  CorpusOptions options;
+  options.paths.assign(paths.begin(), paths.end());
+  Progress progress("tokenising", 1, "MB");
+  choice.corpus = std::make_shared<const TokenCorpus>(TokenCorpus::open(options, *choice.tokenizer));
+  for (const auto& note : choice.corpus->notes()) log_event("data.note {}", note);
+  log_event("data documents={} tokens={} from_cache={}", choice.corpus->documents(), choice.corpus->size(), choice.corpus->from_cache());
+  return choice;
+}
+
+std::unique_ptr<TokenSource> DataChoice::source(std::uint64_t seed) const {
+  if (world) return std::make_unique<WorldSource>(world, seed);
+  return std::make_unique<CorpusSource>(corpus, tokenizer, seed);
+}
+
+std::unique_ptr<Tokenizer> open_model_tokenizer(const std::string& spec) {
+  if (spec != "world") return open_tokenizer(spec);
+  return std::make_unique<data::WordTokenizer>(data::World(kWorldSeed).tokenizer());
+}
+
+Record record(const std::string& study, const Design& design, std::uint64_t seed, const std::string& config_hash) {
+  Record r;
+  r.study = study;
+  r.design = design.name();
+  r.size = design.size();
+  r.seed = seed;
+  r.config_hash = config_hash;
+  r.commit = commit();
+  r.host = host();
+  r.time = now_utc();
+  return r;
+}
+
+}  // namespace hymba::cli

@@ -1,0 +1,52 @@
+// What every command needs: where the project's data lies, who measured, and how a design or model is opened.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "cli/command.h"
+#include "data/token_source.h"
+#include "data/world.h"
+#include "model/design.h"
+#include "results/record.h"
+#include "train/checkpoint.h"
+#include "train/recipe.h"
+
+namespace hymba::cli {
+
+// The folder that has ablations/ and eval/tasks: HYMBA_HOME, else the first one above the program that has them.
+std::filesystem::path home_folder();
+std::string commit();  // of the sources, "-dirty" where they differ
+std::string host();    // "Intel(R) Xeon(R), 2 threads, avx512"
+
+DesignLibrary open_designs();
+// Opens DESIGN, with the recipe's keys left out of the overrides.
+Design open_design(const std::string& spec, const std::string& size, const Invocation& invocation, const std::vector<Assignment>& more = {});
+// The stanza [NAME] of a recipe file at a size, under the overrides. UserError for unknown keys.
+Recipe open_recipe(const std::string& size, const std::vector<Assignment>& overrides);
+// Overrides that name a key of designs (true) or of recipes (false).
+std::vector<Assignment> design_overrides(const std::vector<Assignment>& all, bool designs);
+
+// How a size measures: items of a task, context and batch of the throughput column (stanza [measure]).
+struct MeasureConfig {
+  std::int64_t items = 0, context = 0, batch = 0, repeats = 0, steps = 0, validation = 0;
+  boost::program_options::options_description options();
+};
+MeasureConfig open_measure(const std::string& size);
+
+// The synthetic world, or a corpus where --data is given.
+struct DataChoice {
+  std::shared_ptr<const data::World> world;  // null with --data
+  std::shared_ptr<const Tokenizer> tokenizer;
+  std::shared_ptr<const TokenCorpus> corpus;
+  std::string tokenizer_spec;                // "world", "bytes" or a file
+  std::unique_ptr<TokenSource> source(std::uint64_t seed) const;
+};
+DataChoice open_data(const std::vector<std::string>& paths, const std::string& tokenizer);
+std::unique_ptr<Tokenizer> open_model_tokenizer(const std::string& spec);  // also "world"
+
+// A Record with what is the same for a whole command filled in.
+Record record(const std::string& study, const Design& design, std::uint64_t seed, const std::string& config_hash);
+
+}  // namespace hymba::cli

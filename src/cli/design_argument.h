@@ -1,0 +1,21 @@
+// DESIGN|MODEL arguments: a design of ablations/ at a size, or a checkpoint of ours.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "cli/command.h"
+#include "model/design.h"
+#include "model/language_model.h"
+
+namespace hymba::cli {
+
+struct OpenedDesign {
+  std::unique_ptr<Design> design;
+  std::unique_ptr<LanguageModel> model;  // shapes without memory
+};
+
+OpenedDesign open_design_argument(const std::string& spec, const std::string& size, const Invocation& invocation);
+bool is_model_path(const std::string& spec);  // a folder that holds a checkpoint or a run
+
+}  // namespace hymba::cli

@@ -1,0 +1,72 @@
+// What a training run reads: sequences of token ids by number, so that the data position of a run is one number and a
+// resumed run reads exactly what an uninterrupted one would have read.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "data/corpus.h"
+#include "data/world.h"
+
+namespace hymba {
+
+class TokenSource {
+ public:
+  virtual ~TokenSource() = default;
+  // Training sequence `index`, out.size() tokens long; a pure function of its arguments.
+  virtual void sequence(std::uint64_t index, std::span<std::int32_t> out) const = 0;
+  // Validation sequence `index` of `count(length)`; never seen in training.
+  virtual void validation(std::uint64_t index, std::span<std::int32_t> out) const = 0;
+  virtual std::int64_t validation_count(std::int64_t length) const = 0;
+  virtual const Tokenizer& tokenizer() const = 0;
+  virtual std::string describe() const = 0;  // for records: "world seed 0", "corpus 3 files 1.2 M tokens"
+  virtual std::uint64_t hash() const = 0;    // of all that decides the tokens
+};
+
+// Documents of the synthetic world, packed without padding. The stream is cut into blocks of 65536 tokens, each made of
+// documents of its own, so that any place of it is reached by making one block.
+class WorldSource : public TokenSource {
+ public:
+  WorldSource(std::shared_ptr<const data::World> world, std::uint64_t seed);
+  void sequence(std::uint64_t index, std::span<std::int32_t> out) const override;
+  void validation(std::uint64_t index, std::span<std::int32_t> out) const override;
+  std::int64_t validation_count(std::int64_t length) const override;
+  const Tokenizer& tokenizer() const override { return world_->tokenizer(); }
+  std::string describe() const override;
+  std::uint64_t hash() const override;
+
+ private:
+  const std::vector<std::int32_t>& block(std::uint64_t index) const;
+  std::shared_ptr<const data::World> world_;
+  std::uint64_t seed_;
+  mutable std::mutex mutex_;
+  mutable std::map<std::uint64_t, std::vector<std::int32_t>> blocks_;  // the last few
+};
+
+// Pieces of a tokenised corpus in a shuffled order, another one each epoch.
+class CorpusSource : public TokenSource {
+ public:
+  CorpusSource(std::shared_ptr<const TokenCorpus> corpus, std::shared_ptr<const Tokenizer> tokenizer, std::uint64_t seed);
+  void sequence(std::uint64_t index, std::span<std::int32_t> out) const override;
+  void validation(std::uint64_t index, std::span<std::int32_t> out) const override;
+  std::int64_t validation_count(std::int64_t length) const override;
+  const Tokenizer& tokenizer() const override { return *tokenizer_; }
+  std::string describe() const override;
+  std::uint64_t hash() const override { return corpus_->hash(); }
+
+ private:
+  std::shared_ptr<const TokenCorpus> corpus_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  std::uint64_t seed_;
+  mutable std::mutex mutex_;
+  mutable std::uint64_t epoch_ = ~std::uint64_t{0};
+  mutable std::int64_t pieces_length_ = 0;
+  mutable std::vector<std::uint32_t> order_;
+};
+
+}  // namespace hymba

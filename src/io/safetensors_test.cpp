@@ -1,0 +1,62 @@
+#include "io/safetensors.h"
+
+#include <ATen/ops/arange.h>
+#include <ATen/ops/equal.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "base/error.h"
+#include "base/files.h"
+
+namespace hymba {
+namespace {
+
+std::filesystem::path file() { return std::filesystem::path(testing::TempDir()) / "hymba_tensors.safetensors"; }
+
+std::string with_header(const std::string& header, std::size_t data) {
+  std::uint64_t size = header.size();
+  std::string bytes(8, '\0');
+  std::memcpy(bytes.data(), &size, 8);
+  return bytes + header + std::string(data, 'x');
+}
+
+std::string error_for(const std::string& bytes) {
+  write_file_atomic(file(), bytes);
+  try {
+    read_safetensors(file());
+  } catch (const UserError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(Safetensors, RoundTripKeepsBitsTypesAndMetadata) {
+  const at::Tensor a = at::arange(6, at::kFloat).view({2, 3}), b = at::arange(4, at::kLong), c = a.to(at::kBFloat16);
+  write_safetensors(file(), {{"a", a.t()}, {"b", b}, {"c", c}}, {{"k", "v"}});
+  const auto back = read_safetensors(file());
+  EXPECT_TRUE(at::equal(back.tensors.at("a"), a.t()));
+  EXPECT_TRUE(at::equal(back.tensors.at("b"), b));
+  EXPECT_TRUE(at::equal(back.tensors.at("c"), c));
+  EXPECT_EQ(back.metadata.at("k"), "v");
+}
+
+TEST(Safetensors, DamagedFilesAreRefusedWithTheTensorsName) {
+  const auto entry = [](const std::string& name, const std::string& shape, int begin, int end) {
+    return "\"" + name + R"(":{"dtype":"F32","shape":)" + shape + R"(,"data_offsets":[)" + std::to_string(begin) + "," +
+           std::to_string(end) + "]}";
+  };
+  EXPECT_NE(error_for("abc").find("too few"), std::string::npos);
+  EXPECT_NE(error_for(with_header("{}", 0).substr(0, 9)).find("longer than the file"), std::string::npos);
+  EXPECT_NE(error_for(with_header("{not json", 0)).find("not JSON"), std::string::npos);
+  EXPECT_NE(error_for(with_header("{" + entry("w", "[2]", 0, 8) + "}", 4)).find("tensor 'w': bytes 0-8"), std::string::npos);
+  EXPECT_NE(error_for(with_header("{" + entry("w", "[3]", 0, 8) + "}", 8)).find("needs 12 bytes"), std::string::npos);
+  EXPECT_NE(error_for(with_header("{" + entry("a", "[2]", 0, 8) + "," + entry("b", "[2]", 4, 12) + "}", 12)).find("overlap"), std::string::npos);
+  EXPECT_NE(error_for(with_header("{" + entry("a", "[1]", 0, 4) + "," + entry("a", "[1]", 4, 8) + "}", 8)).find("given twice"), std::string::npos);
+  EXPECT_NE(error_for(with_header(R"({"a":{"dtype":"Q4","shape":[1],"data_offsets":[0,4]}})", 4)).find("unknown type 'Q4'"), std::string::npos);
+  EXPECT_NE(error_for(with_header("{" + entry("w", "[9223372036854775807,4]", 0, 4) + "}", 4)), "no error");
+  EXPECT_NE(error_for(with_header("{" + entry("w", "[-1]", 0, 4) + "}", 4)), "no error");
+}
+
+}  // namespace
+}  // namespace hymba

@@ -1,0 +1,55 @@
+// Feed-forward network as a mixer of channels: SwiGLU (Shazeer, arXiv 2002.05202), rows gate [I] | up [I], or squared
+// ReLU (So et al., arXiv 2109.08668), rows up [I]. The layer's output projection is its down projection.
+#include <ATen/ops/relu.h>
+#include <ATen/ops/square.h>
+
+#include "base/error.h"
+#include "kernels/swiglu/op.h"
+#include "mixer/mixer.h"
+
+namespace hymba {
+namespace {
+
+namespace po = boost::program_options;
+
+template <bool kGated>
+class Ffn : public Mixer {
+ public:
+  struct Config {
+    std::int64_t hidden = 0;
+
+    po::options_description options() {
+      po::options_description o;
+      o.add_options()("ffn.hidden", po::value(&hidden)->default_value(0),
+                      "width I; 0: 8/3 of hidden, rounded up to a multiple of 32");
+      return o;
+    }
+  };
+
+  Ffn(const Config& config, const MixerContext& context) {
+    width_ = config.hidden != 0 ? config.hidden : (context.hidden * 8 / 3 + 31) / 32 * 32;
+    require(width_ > 0, "ffn.hidden = {}: expected a positive number", config.hidden);
+  }
+
+  std::int64_t in_rows() const override { return kGated ? 2 * width_ : width_; }
+  std::int64_t out_width() const override { return width_; }
+  at::Tensor forward(const at::Tensor& p_BLX, Pass&, MixerCache*) const override {
+    if constexpr (kGated) return kernels::swiglu(p_BLX);
+    return p_BLX.relu().square();
+  }
+  MixerCost cost() const override {
+    MixerCost cost;
+    cost.flops_per_token = (kGated ? 5.0 : 2.0) * static_cast<double>(width_);
+    return cost;
+  }
+  std::vector<std::pair<std::string, std::int64_t>> facts() const override { return {{"width", width_}}; }
+
+ private:
+  std::int64_t width_ = 0;
+};
+
+const RegisterMixer<Ffn<true>> kSwiglu("swiglu");
+const RegisterMixer<Ffn<false>> kRelu2("relu2");
+
+}  // namespace
+}  // namespace hymba

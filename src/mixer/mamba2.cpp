@@ -1,0 +1,144 @@
+// Mamba-2 (Dao and Gu, arXiv 2405.21060): state space duality with a scalar A a head, groups of B and C, and a gated
+// norm. Rows of the projection: z [E] | x [E] | B [G*N] | C [G*N] | dt [H]. y = rms_norm(ssd(...) * silu(z)), by group.
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/exp.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/silu.h>
+#include <ATen/ops/zeros.h>
+
+#include <cmath>
+
+#include "base/error.h"
+#include "kernels/causal_conv1d/op.h"
+#include "kernels/rms_norm/op.h"
+#include "kernels/ssd/op.h"
+#include "mixer/mixer.h"
+#include "mixer/ssm_init.h"
+
+namespace hymba {
+namespace {
+
+namespace po = boost::program_options;
+
+class Mamba2 : public Mixer {
+ public:
+  struct Config {
+    std::int64_t expand = 0, state = 0, head_dim = 0, groups = 0, conv = 0, chunk = 0;
+    bool gated_norm = true, conv_bias = true;
+    DtRange dt;
+
+    po::options_description options() {
+      po::options_description o;
+      o.add_options()("mamba2.expand", po::value(&expand)->default_value(2), "inner width E = expand * hidden")(
+          "mamba2.state", po::value(&state)->default_value(128), "states N")(
+          "mamba2.head_dim", po::value(&head_dim)->default_value(64), "channels P of a head")(
+          "mamba2.groups", po::value(&groups)->default_value(1), "groups G of B and C")(
+          "mamba2.conv", po::value(&conv)->default_value(4), "width of the causal convolution")(
+          "mamba2.chunk", po::value(&chunk)->default_value(64), "tokens the scan handles at a time; changes no result")(
+          "mamba2.gated_norm", po::value(&gated_norm)->default_value(true), "RMS norm of y * silu(z)")(
+          "mamba2.conv_bias", po::value(&conv_bias)->default_value(true), "bias of the convolution")(
+          "mamba2.dt_min", po::value(&dt.low)->default_value(0.001), "smallest dt at the start")(
+          "mamba2.dt_max", po::value(&dt.high)->default_value(0.1), "largest dt at the start");
+      return o;
+    }
+  };
+
+  Mamba2(const Config& config, const MixerContext& c) : config_(config), eps_(c.norm_eps) {
+    inner_ = config.expand * c.hidden;
+    require(config.head_dim > 0 && inner_ % config.head_dim == 0,
+            "mamba2.head_dim = {} does not divide the inner width {}", config.head_dim, inner_);
+    heads_ = inner_ / config.head_dim;
+    require(config.groups > 0 && heads_ % config.groups == 0, "mamba2.groups = {} does not divide the {} heads",
+            config.groups, heads_);
+    require(config.state > 0 && config.conv > 0 && config.chunk > 0, "mamba2: state, conv and chunk must be positive");
+    conv_width_ = inner_ + 2 * config.groups * config.state;
+    const auto add = [&](const std::string& name, const std::vector<std::int64_t>& shape, const Init& init, bool decay) {
+      return c.store->add(c.prefix + name, shape, init, decay);
+    };
+    const double bound = 1 / std::sqrt(static_cast<double>(config.conv));
+    conv_weight_ = add("conv.weight", {conv_width_, config.conv}, init_uniform(-bound, bound), true);
+    if (config.conv_bias) conv_bias_ = add("conv.bias", {conv_width_}, init_uniform(-bound, bound), false);
+    dt_bias_H_ = add("dt_bias", {heads_}, init_dt_bias(config.dt), false);
+    A_log_H_ = add("A_log", {heads_}, init_A_log(), false);
+    D_H_ = add("D", {heads_}, init_constant(1), false);
+    if (config.gated_norm) norm_E_ = add("norm.weight", {inner_}, init_constant(1), false);
+  }
+
+  std::int64_t in_rows() const override { return inner_ + conv_width_ + heads_; }
+  std::int64_t out_width() const override { return inner_; }
+  std::int64_t heads() const override { return heads_; }
+  bool recurrent() const override { return true; }
+
+  at::Tensor forward(const at::Tensor& p_BLX, Pass&, MixerCache* mine) const override {
+    const std::int64_t batch = p_BLX.size(0), length = p_BLX.size(1), groups = config_.groups, state = config_.state;
+    StateCache* cache = mine != nullptr ? &*mine->state : nullptr;
+    auto [xBC, conv_state] = kernels::causal_conv1d(p_BLX.narrow(2, inner_, conv_width_), conv_weight_, conv_bias_,
+                                                    cache != nullptr ? cache->conv_BSE : at::Tensor(), true);
+    const auto group = [&](std::int64_t first) {
+      return xBC.narrow(2, first, groups * state).view({batch, length, groups, state});
+    };
+    kernels::SsdOptions options;
+    options.chunk = config_.chunk;
+    auto [y_BLHP, h] = kernels::ssd(xBC.narrow(2, 0, inner_).view({batch, length, heads_, config_.head_dim}),
+                                    p_BLX.narrow(2, inner_ + conv_width_, heads_), A_log_H_.exp().neg(), group(inner_),
+                                    group(inner_ + groups * state), D_H_, dt_bias_H_,
+                                    cache != nullptr ? cache->ssm : at::Tensor(), options);
+    if (cache != nullptr) {
+      cache->conv_BSE.copy_(conv_state);
+      cache->ssm.copy_(h);
+    }
+    at::Tensor y = y_BLHP.reshape({batch, length, inner_}) * at::silu(p_BLX.narrow(2, 0, inner_));
+    if (!norm_E_.defined()) return y;
+    if (groups == 1) return kernels::rms_norm(y, norm_E_, eps_);
+    const std::int64_t width = inner_ / groups;
+    const at::Tensor ones = at::ones({width}, y.options());
+    return kernels::rms_norm(y.view({batch, length, groups, width}), ones, eps_).reshape({batch, length, inner_}) * norm_E_;
+  }
+
+  MixerCost cost() const override {
+    MixerCost cost;
+    cost.params = conv_width_ * (config_.conv + (conv_bias_.defined() ? 1 : 0)) + 3 * heads_ + (norm_E_.defined() ? inner_ : 0);
+    const auto e = static_cast<double>(inner_), n = static_cast<double>(config_.state);
+    cost.flops_per_token = 2 * static_cast<double>(conv_width_ * config_.conv) + e * (6 * n + 8);
+    return cost;
+  }
+
+  CacheBytes cache_bytes(const CacheQuery& query) const override {
+    CacheBytes bytes;
+    const bool paper = query.accounting == Accounting::kPaper;
+    const double size = paper ? query.bytes_kv : 4;
+    bytes.ssm = size * static_cast<double>(inner_ * config_.state);
+    if (!paper || query.only_mixer) bytes.conv = size * static_cast<double>(conv_width_ * (config_.conv - 1));
+    return bytes;
+  }
+
+  MixerCache make_cache(std::int64_t batch, std::int64_t) const override {
+    MixerCache cache;
+    cache.state = StateCache{at::zeros({batch, config_.conv - 1, conv_width_}, at::kFloat),
+                             at::zeros({batch, heads_, config_.head_dim, config_.state}, at::kFloat)};
+    return cache;
+  }
+
+  std::vector<std::pair<std::string, std::int64_t>> facts() const override {
+    return {{"inner", inner_}, {"state", config_.state}, {"heads", heads_}, {"groups", config_.groups}};
+  }
+
+ private:
+  // A uniform in [1, 16) a head (Mamba-2's released initialisation).
+  static Init init_A_log() {
+    return [](at::Tensor& value, Rng& rng) {
+      float* data = value.data_ptr<float>();
+      for (std::int64_t i = 0; i < value.numel(); ++i) data[i] = static_cast<float>(std::log(1 + 15 * rng.uniform()));
+    };
+  }
+
+  Config config_;
+  double eps_;
+  std::int64_t inner_ = 0, heads_ = 0, conv_width_ = 0;
+  at::Tensor conv_weight_, conv_bias_, dt_bias_H_, A_log_H_, D_H_, norm_E_;
+};
+
+const RegisterMixer<Mamba2> kRegistered("mamba2");
+
+}  // namespace
+}  // namespace hymba

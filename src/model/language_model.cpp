@@ -1,0 +1,141 @@
+#include "model/language_model.h"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/ops/embedding.h>
+#include <ATen/ops/linear.h>
+
+#include <cmath>
+#include <limits>
+#include <map>
+
+#include "base/error.h"
+#include "kernels/rms_norm/op.h"
+
+namespace hymba {
+namespace {
+
+// For every mixer type the blocks that have one.
+std::map<std::string, std::vector<std::int64_t>> peers_of(const Design& design) {
+  std::map<std::string, std::vector<std::int64_t>> peers;
+  for (const auto& sublayer : design.sublayers()) {
+    for (const auto& mixer : sublayer.mixers) peers[mixer].push_back(sublayer.layer);
+  }
+  return peers;
+}
+
+void check_ids(const at::Tensor& ids, std::int64_t vocab) {
+  require(ids.dim() == 2 && ids.scalar_type() == at::kLong, "[model] ids: expected int64 (B, T), got {} dims", ids.dim());
+  const at::Tensor flat = ids.contiguous();
+  const std::int64_t* data = flat.data_ptr<std::int64_t>();
+  for (std::int64_t i = 0; i < flat.numel(); ++i) {
+    require(data[i] >= 0 && data[i] < vocab, "token id {} is outside the vocabulary of {}; is this the model's tokenizer?",
+            data[i], vocab);
+  }
+}
+
+}  // namespace
+
+double ParamCounts::ratio() const {
+  if (attention == 0) return std::numeric_limits<double>::infinity();
+  return static_cast<double>(mamba) / static_cast<double>(attention);
+}
+
+std::string ParamCounts::ratio_text() const {
+  if (attention == 0) return mamba == 0 ? "0:0" : "0:1";
+  return mamba == 0 ? "1:0" : fmt::format("1:{:.2f}", ratio());
+}
+
+LanguageModel::LanguageModel(const Design& design, std::uint64_t seed, bool meta)
+    : config_(design.config()), store_(seed, meta) {
+  const auto& c = config_;
+  embedding_VD_ = store_.add("embedding.weight", {c.vocab, c.hidden}, init_normal(c.init_std));
+  if (c.meta_tokens > 0) meta_MD_ = store_.add("meta_tokens", {c.meta_tokens, c.hidden}, init_normal(c.init_std), false);
+  const auto peers = peers_of(design);
+  const double out_std = c.init_std / std::sqrt(static_cast<double>(design.sublayers().size()));
+  for (const auto& plan : design.sublayers()) {
+    Sublayer::Options options;
+    options.index = sublayers_.size();
+    options.name = fmt::format("layers.{}.{}", plan.layer, plan.ffn ? "ffn" : "mixer");
+    options.mixers = plan.mixers;
+    options.fusion = design.fusion();
+    options.out_std = out_std;
+    MixerContext context;
+    context.layer = plan.layer;
+    context.hidden = c.hidden;
+    context.meta_tokens = c.meta_tokens;
+    context.init_std = c.init_std;
+    context.norm_eps = c.norm_eps;
+    context.store = &store_;
+    sublayers_.push_back(std::make_unique<Sublayer>(options, context, [&](const std::string& name, MixerContext inner) {
+      inner.peers = peers.at(name);
+      return design.mixer_type(name).make(inner);
+    }));
+  }
+  norm_D_ = store_.add("norm.weight", {c.hidden}, init_constant(1), false);
+  head_VD_ = c.tied ? embedding_VD_ : store_.add("head.weight", {c.vocab, c.hidden}, init_normal(c.init_std));
+}
+
+at::Tensor LanguageModel::forward(const at::Tensor& ids_BT, ModelCache* cache, const std::vector<HeadMask>& masks) const {
+  check_ids(ids_BT, config_.vocab);
+  require(cache == nullptr || cache->batch == ids_BT.size(0), "[model] ids: expected the cache's batch {}, got {}",
+          cache != nullptr ? cache->batch : 0, ids_BT.size(0));
+  at::Tensor x_BLD = at::embedding(embedding_VD_, ids_BT);
+  Pass pass;
+  pass.meta_tokens = config_.meta_tokens;
+  pass.cache = cache;
+  pass.kv.resize(static_cast<std::size_t>(config_.layers));
+  pass.masks = masks;
+  pass.position = cache != nullptr ? cache->position : 0;
+  const bool meta = pass.position == 0 && config_.meta_tokens > 0;
+  if (meta) x_BLD = at::cat({meta_MD_.unsqueeze(0).expand({x_BLD.size(0), -1, -1}), x_BLD}, 1);
+  for (const auto& sublayer : sublayers_) x_BLD = sublayer->forward(x_BLD, pass);
+  if (cache != nullptr) cache->position += x_BLD.size(1);
+  if (meta) x_BLD = x_BLD.narrow(1, config_.meta_tokens, ids_BT.size(1));
+  return kernels::rms_norm(x_BLD, norm_D_, config_.norm_eps);
+}
+
+at::Tensor LanguageModel::logits(const at::Tensor& hidden) const { return at::linear(hidden, head_VD_); }
+
+at::Tensor LanguageModel::loss(const at::Tensor& ids_BT, const at::Tensor& targets_BT) const {
+  const at::Tensor flat = logits(forward(ids_BT)).view({-1, config_.vocab});
+  return at::cross_entropy_loss(flat, targets_BT.reshape({-1}), {}, /*reduction=mean*/ 1, /*ignore_index=*/-1);
+}
+
+ModelCache LanguageModel::make_cache(std::int64_t batch, std::int64_t context) const {
+  require(batch > 0 && context > 0, "cache: expected a positive batch and context, got {} and {}", batch, context);
+  ModelCache cache;
+  cache.batch = batch;
+  cache.capacity = context + config_.meta_tokens;
+  for (const auto& sublayer : sublayers_) cache.sublayers.push_back(sublayer->make_cache(batch, cache.capacity));
+  return cache;
+}
+
+ParamCounts LanguageModel::param_counts() const {
+  ParamCounts counts;
+  counts.total = store_.count();
+  counts.embedding = config_.vocab * config_.hidden * (config_.tied ? 1 : 2);
+  counts.meta = config_.meta_tokens * config_.hidden;
+  for (const auto& sublayer : sublayers_) {
+    const auto params = sublayer->params();
+    counts.attention += params.attention;
+    counts.mamba += params.mamba;
+    counts.other += params.other;
+  }
+  counts.other += config_.hidden;
+  return counts;
+}
+
+double LanguageModel::flops_per_token(double context) const {
+  double flops = 2.0 * static_cast<double>(config_.vocab * config_.hidden);
+  for (const auto& sublayer : sublayers_) flops += sublayer->flops_per_token(context + static_cast<double>(config_.meta_tokens));
+  return flops;
+}
+
+CacheBytes LanguageModel::cache_bytes(const CacheQuery& query) const {
+  CacheBytes bytes;
+  for (const auto& sublayer : sublayers_) bytes += sublayer->cache_bytes(query);
+  return bytes;
+}
+
+}  // namespace hymba

@@ -1,0 +1,57 @@
+// LanguageModel = embedding + meta tokens + sublayers + final norm + head (tied or not).
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <vector>
+
+#include "mixer/sublayer.h"
+#include "model/design.h"
+#include "nn/cache.h"
+#include "nn/parameters.h"
+
+namespace hymba {
+
+struct ParamCounts {
+  std::int64_t total = 0, attention = 0, mamba = 0, other = 0, embedding = 0, meta = 0;
+  // Mamba parameters for each attention parameter, the paper's 1:x; 0 without recurrent mixers, inf without attention.
+  double ratio() const;
+  std::string ratio_text() const;  // "1:8.48", "0:1", "1:0"
+};
+
+class LanguageModel {
+ public:
+  // With `meta`, tensors have shapes but no memory: for inspecting designs of any size.
+  LanguageModel(const Design& design, std::uint64_t seed, bool meta = false);
+  LanguageModel(const LanguageModel&) = delete;
+  LanguageModel& operator=(const LanguageModel&) = delete;
+
+  // ids_BT int64 -> hidden states after the final norm [B, T, D], without the rows of the meta tokens. With a cache it
+  // continues at cache->position: the first call puts the meta tokens in front. UserError for an id outside [0, V).
+  at::Tensor forward(const at::Tensor& ids_BT, ModelCache* cache = nullptr, const std::vector<HeadMask>& masks = {}) const;
+  // Hidden states [..., D] -> logits [..., V], fp32.
+  at::Tensor logits(const at::Tensor& hidden) const;
+  // Mean next-token cross-entropy in nats of ids [B, T + 1] over the B*T targets; targets < 0 are left out.
+  at::Tensor loss(const at::Tensor& ids_BT, const at::Tensor& targets_BT) const;
+
+  // A cache for `batch` sequences of up to `context` tokens (meta tokens come on top).
+  ModelCache make_cache(std::int64_t batch, std::int64_t context) const;
+
+  ParameterStore& parameters() { return store_; }
+  const ParameterStore& parameters() const { return store_; }
+  const std::vector<std::unique_ptr<Sublayer>>& sublayers() const { return sublayers_; }
+  const ModelConfig& config() const { return config_; }
+
+  ParamCounts param_counts() const;
+  double flops_per_token(double context) const;  // forward, at the end of a context of that many tokens
+  CacheBytes cache_bytes(const CacheQuery& query) const;
+
+ private:
+  ModelConfig config_;
+  ParameterStore store_;
+  at::Tensor embedding_VD_, meta_MD_, norm_D_, head_VD_;
+  std::vector<std::unique_ptr<Sublayer>> sublayers_;
+};
+
+}  // namespace hymba

@@ -1,0 +1,68 @@
+// Caches of a generating model. What a tensor here owns is what `exact` cache accounting counts, byte for byte.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace hymba {
+
+// K and V as one attention layer sees them in one pass: key j is at position j for j < prefix, else j + key_gap; the
+// first query is at q_start. `unordered`: a decode step on a full ring; every key is visible, in any order.
+struct KvView {
+  at::Tensor k_BSKP, v_BSKV;
+  std::int64_t key_gap = 0;
+  std::int64_t q_start = 0;
+  bool unordered = false;
+};
+
+// K and V of one producer layer. Slots 0 .. prefix-1 are pinned (meta tokens), then either all later positions in
+// order (window < 0), or a ring in which position t lives in slot prefix + (t - prefix) % window.
+class KvCache {
+ public:
+  KvCache() = default;
+  // capacity: positions that full attention can hold, meta tokens included. window counts the query's own position.
+  KvCache(std::int64_t batch, std::int64_t capacity, std::int64_t window, std::int64_t prefix, std::int64_t kv_heads,
+          std::int64_t k_dim, std::int64_t v_dim);
+
+  // Appends L positions that start at `position` and returns what queries at these positions see.
+  KvView append(const at::Tensor& k_BLKP, const at::Tensor& v_BLKV, std::int64_t position);
+
+  std::int64_t bytes() const;
+  std::int64_t slots() const { return k_.defined() ? k_.size(1) : 0; }
+  const at::Tensor& k() const { return k_; }
+  const at::Tensor& v() const { return v_; }
+
+ private:
+  bool is_ring() const { return window_ >= 0 && prefix_ + window_ <= k_.size(1); }
+  void store(const at::Tensor& k, const at::Tensor& v, std::int64_t position);
+  KvView ordered(std::int64_t position) const;
+  at::Tensor k_, v_;
+  std::int64_t window_ = -1, prefix_ = 0;
+};
+
+// State of one recurrent mixer: the last W-1 inputs of the convolution and the SSM state, both fp32.
+struct StateCache {
+  at::Tensor conv_BSE;
+  at::Tensor ssm;  // [B,E,N] (Mamba) or [B,H,P,N] (Mamba-2)
+  std::int64_t bytes() const;
+};
+
+struct MixerCache {
+  std::optional<KvCache> kv;
+  std::optional<StateCache> state;
+  std::int64_t bytes() const;
+};
+
+// One MixerCache for every mixer of every sublayer, and how many positions (meta tokens included) went in.
+struct ModelCache {
+  std::int64_t batch = 0;
+  std::int64_t capacity = 0;
+  std::int64_t position = 0;
+  std::vector<std::vector<MixerCache>> sublayers;
+  std::int64_t bytes() const;
+};
+
+}  // namespace hymba

@@ -1,0 +1,56 @@
+#include "nn/parameters.h"
+
+#include <ATen/ops/empty.h>
+
+#include "base/error.h"
+
+namespace hymba {
+namespace {
+
+template <class F>
+Init fill_each(F f) {
+  return [f](at::Tensor& value, Rng& rng) {
+    float* data = value.data_ptr<float>();
+    for (std::int64_t i = 0; i < value.numel(); ++i) data[i] = static_cast<float>(f(rng));
+  };
+}
+
+}  // namespace
+
+Init init_normal(double std) {
+  return fill_each([std](Rng& rng) { return std * rng.normal(); });
+}
+Init init_constant(double constant) {
+  return fill_each([constant](Rng&) { return constant; });
+}
+Init init_uniform(double low, double high) {
+  return fill_each([low, high](Rng& rng) { return low + (high - low) * rng.uniform(); });
+}
+
+at::Tensor ParameterStore::add(const std::string& name, const std::vector<std::int64_t>& shape, const Init& init,
+                               bool decay) {
+  if (find(name) != nullptr) fail("parameter {} is added twice", name);
+  at::Tensor value = at::empty(shape, at::TensorOptions().dtype(at::kFloat).device(meta_ ? at::kMeta : at::kCPU));
+  if (!meta_) {
+    Rng rng(seed_, name);
+    init(value, rng);
+    value.set_requires_grad(true);
+  }
+  parameters_.push_back({name, value, decay});
+  return value;
+}
+
+const Parameter* ParameterStore::find(const std::string& name) const {
+  for (const auto& parameter : parameters_) {
+    if (parameter.name == name) return &parameter;
+  }
+  return nullptr;
+}
+
+std::int64_t ParameterStore::count() const {
+  std::int64_t n = 0;
+  for (const auto& parameter : parameters_) n += parameter.value.numel();
+  return n;
+}
+
+}  // namespace hymba

@@ -1,0 +1,44 @@
+// Parameters of a model: named tensors, how each is initialised, and whether weight decay applies to it.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/rng.h"
+
+namespace hymba {
+
+struct Parameter {
+  std::string name;   // as in a checkpoint: "layers.0.mixer.in_proj.weight"
+  at::Tensor value;   // fp32; on the meta device if the model is only inspected
+  bool decay = true;  // AdamW weight decay: off for A_log, D, norms, biases, meta tokens
+};
+
+// Fills one parameter in place from the random stream of its own name: adding a parameter changes no other.
+using Init = std::function<void(at::Tensor& value, Rng& rng)>;
+Init init_normal(double std);
+Init init_constant(double value);
+Init init_uniform(double low, double high);
+
+class ParameterStore {
+ public:
+  // With `meta`, tensors have shapes but no memory.
+  ParameterStore(std::uint64_t seed, bool meta) : seed_(seed), meta_(meta) {}
+  at::Tensor add(const std::string& name, const std::vector<std::int64_t>& shape, const Init& init, bool decay = true);
+
+  std::vector<Parameter>& all() { return parameters_; }
+  const std::vector<Parameter>& all() const { return parameters_; }
+  const Parameter* find(const std::string& name) const;
+  std::int64_t count() const;  // elements of all parameters
+  bool meta() const { return meta_; }
+
+ private:
+  std::uint64_t seed_;
+  bool meta_;
+  std::vector<Parameter> parameters_;
+};
+
+}  // namespace hymba

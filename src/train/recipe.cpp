@@ -1,0 +1,65 @@
+#include "train/recipe.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+
+namespace hymba {
+
+namespace po = boost::program_options;
+
+po::options_description Recipe::options() {
+  po::options_description o;
+  o.add_options()("train.tokens", po::value(&tokens)->default_value(1000000), "tokens to train on")(
+      "train.batch", po::value(&batch)->default_value(8), "sequences of a step and accumulation")(
+      "train.length", po::value(&length)->default_value(256), "tokens of a sequence")(
+      "train.accumulate", po::value(&accumulate)->default_value(1), "batches whose gradients are added up for a step")(
+      "train.lr", po::value(&lr)->default_value(0.001), "peak learning rate")(
+      "train.min_lr", po::value(&min_lr)->default_value(0.1), "last learning rate as a fraction of the peak")(
+      "train.schedule", po::value(&schedule)->default_value("cosine"), "cosine or wsd (warm-up, stable, decay)")(
+      "train.warmup", po::value(&warmup)->default_value(0.05), "warm-up as a fraction of the steps")(
+      "train.decay", po::value(&decay)->default_value(0.2), "wsd: last fraction of the steps, in which the rate falls")(
+      "train.weight_decay", po::value(&weight_decay)->default_value(0.1), "AdamW decay; none on A_log, D, norms, biases, meta tokens")(
+      "train.beta1", po::value(&beta1)->default_value(0.9), "AdamW")("train.beta2", po::value(&beta2)->default_value(0.95), "AdamW")(
+      "train.eps", po::value(&eps)->default_value(1e-8), "AdamW")(
+      "train.clip", po::value(&clip)->default_value(1.0), "largest gradient norm; 0: no clipping")(
+      "train.spike", po::value(&spike)->default_value(3.0), "nats above the running loss that stop a run; 0: never")(
+      "train.log_every", po::value(&log_every)->default_value(20), "steps between points of the loss curve")(
+      "train.checkpoint_every", po::value(&checkpoint_every)->default_value(500), "steps between checkpoints");
+  return o;
+}
+
+void Recipe::check() const {
+  require(tokens > 0 && batch > 0 && length > 0 && accumulate > 0 && log_every > 0 && checkpoint_every > 0,
+          "recipe: tokens, batch, length, accumulate, log_every and checkpoint_every must be positive");
+  require(lr > 0 && min_lr >= 0 && min_lr <= 1, "recipe: train.lr = {} must be positive, train.min_lr = {} in [0, 1]", lr, min_lr);
+  require(warmup >= 0 && decay >= 0 && warmup + decay <= 1, "recipe: train.warmup = {} and train.decay = {} must fit into 1", warmup, decay);
+  require(schedule == "cosine" || schedule == "wsd", "recipe: train.schedule = {}: expected cosine or wsd", schedule);
+  require(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1 && eps > 0 && clip >= 0 && spike >= 0 && weight_decay >= 0,
+          "recipe: beta1 and beta2 must be in [0, 1), eps positive, clip, spike and weight_decay not negative");
+}
+
+double Recipe::lr_at(std::int64_t step) const {
+  const auto total = static_cast<double>(steps());
+  const double warm = std::max(1.0, std::round(warmup * total));
+  const auto now = static_cast<double>(step);
+  if (now < warm) return lr * (now + 1) / warm;
+  if (schedule == "wsd") {
+    const double start = total - std::round(decay * total);
+    const double fall = now < start ? 0 : (now - start + 1) / (total - start + 1);
+    return lr * (1 - (1 - min_lr) * fall);
+  }
+  const double progress = std::min(1.0, (now - warm + 1) / std::max(1.0, total - warm));
+  return lr * (min_lr + (1 - min_lr) * 0.5 * (1 + std::cos(3.141592653589793 * progress)));
+}
+
+std::set<std::string> recipe_keys() {
+  Recipe recipe;
+  std::set<std::string> keys;
+  const auto options = recipe.options();
+  for (const auto& option : options.options()) keys.insert(option->long_name());
+  return keys;
+}
+
+}  // namespace hymba

@@ -1,0 +1,235 @@
+#include "train/trainer.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/log.h"
+#include "base/rng.h"
+#include "base/text.h"
+
+namespace hymba {
+namespace {
+
+// Inputs and targets [B, T] of sequences first .. first + B - 1, each T + 1 tokens long.
+struct Batch {
+  at::Tensor ids, targets;
+};
+
+template <class Read>
+Batch make_batch(const Read& read, std::int64_t batch, std::int64_t length) {
+  const at::Tensor both = at::empty({batch, length + 1}, at::kLong);
+  auto* data = both.data_ptr<std::int64_t>();
+  std::vector<std::int32_t> tokens(static_cast<std::size_t>(length + 1));
+  for (std::int64_t b = 0; b < batch; ++b) {
+    read(static_cast<std::uint64_t>(b), std::span<std::int32_t>(tokens));
+    std::copy(tokens.begin(), tokens.end(), data + b * (length + 1));
+  }
+  return {both.narrow(1, 0, length).contiguous(), both.narrow(1, 1, length).contiguous()};
+}
+
+// The parameter that explains a loss or gradient that is not finite, for the message.
+std::string culprit(const LanguageModel& model) {
+  for (const auto& parameter : model.parameters().all()) {
+    if (!std::isfinite(parameter.value.sum().item<double>())) return fmt::format("the weights of {} are not finite", parameter.name);
+  }
+  // Gradients flow from the last layer to the first: the last parameter that is hit stands nearest to the cause.
+  std::string last;
+  double largest = 0;
+  std::string steepest;
+  for (const auto& parameter : model.parameters().all()) {
+    if (!parameter.value.grad().defined()) continue;
+    const double norm = parameter.value.grad().norm().item<double>();
+    if (!std::isfinite(norm)) last = parameter.name;
+    if (norm > largest) {
+      largest = norm;
+      steepest = parameter.name;
+    }
+  }
+  if (!last.empty()) return fmt::format("the gradient of {} is not finite", last);
+  return fmt::format("the largest gradient is that of {}, norm {:.3g}", steepest, largest);
+}
+
+class Run {
+ public:
+  explicit Run(const TrainJob& job)
+      : job_(job), recipe_(*job.recipe), hash_(run_hash(*job.design, recipe_, *job.source, job.seed)),
+        model_(std::make_unique<LanguageModel>(*job.design, job.seed)), optimizer_(model_->parameters(), recipe_) {
+    state_.design = job.design->name();
+    state_.size = job.design->size();
+    state_.title = job.design->title;
+    state_.group = job.design->group;
+    state_.row = job.design->row;
+    state_.seed = job.seed;
+    state_.config_hash = hash_;
+    state_.data = job.source->describe();
+    state_.tokenizer = job.tokenizer;
+    if (!job.run.empty() && job.resume) restore();
+  }
+
+  TrainResult finish() {
+    const Stopwatch watch;
+    TrainResult result;
+    result.resumed_from = state_.step;
+    const std::int64_t steps = recipe_.steps();
+    interval_.restart();
+    while (state_.step < steps) {
+      one_step(steps);
+      if (state_.step % recipe_.checkpoint_every == 0 && state_.step < steps) save();
+      if (interrupted() && state_.step < steps) {
+        save();
+        throw_if_interrupted();
+      }
+    }
+    if (!job_.run.empty() && (newest_ != state_.step)) save();
+    optimizer_.zero_grad();
+    result.model = std::move(model_);
+    result.state = state_;
+    result.checkpoint = last_;
+    result.seconds = watch.seconds();
+    return result;
+  }
+
+ private:
+  void restore() {
+    prune_checkpoints(job_.run, 2);
+    last_ = newest_checkpoint(job_.run);
+    if (last_.empty()) return;
+    const auto stored = read_checkpoint_state(last_);
+    require(stored.config_hash == hash_,
+            "{}: this checkpoint was made with another design, recipe, data or seed ({} there, {} now); choose another --out, or delete it",
+            last_.string(), stored.config_hash, hash_);
+    load_weights(last_, *model_);
+    load_optimizer(last_, optimizer_);
+    state_ = stored;
+    newest_ = state_.step;
+    average_ = state_.extra.value("running_loss", 0.0);
+    interval_loss_ = state_.extra.value("interval_loss", 0.0);
+    interval_steps_ = state_.extra.value("interval_steps", std::int64_t{0});
+  }
+
+  void one_step(std::int64_t steps) {
+    const double lr = recipe_.lr_at(state_.step);
+    optimizer_.zero_grad();
+    double loss = 0;
+    for (std::int64_t a = 0; a < recipe_.accumulate; ++a) {
+      const std::uint64_t first = static_cast<std::uint64_t>((state_.step * recipe_.accumulate + a) * recipe_.batch);
+      const auto batch = make_batch([&](std::uint64_t b, std::span<std::int32_t> out) { job_.source->sequence(first + b, out); },
+                                    recipe_.batch, recipe_.length);
+      const at::Tensor batch_loss = model_->loss(batch.ids, batch.targets);
+      loss += batch_loss.item<double>() / static_cast<double>(recipe_.accumulate);
+      (recipe_.accumulate == 1 ? batch_loss : batch_loss / static_cast<double>(recipe_.accumulate)).backward();
+    }
+    check(loss);
+    const double norm = optimizer_.clip();
+    if (!std::isfinite(norm)) stop("the gradient norm is not finite", loss);
+    optimizer_.step(lr);
+    ++state_.step;
+    state_.tokens += recipe_.tokens_per_step();
+    average_ = state_.step == 1 ? loss : 0.98 * average_ + 0.02 * loss;
+    interval_loss_ += loss;
+    ++interval_steps_;
+    if (job_.on_step) job_.on_step(state_.step, steps, loss);
+    if (state_.step % recipe_.log_every == 0 || state_.step == steps) point(lr, norm);
+  }
+
+  void check(double loss) {
+    if (!std::isfinite(loss)) stop("the loss is not finite", loss);
+    if (recipe_.spike > 0 && state_.step > 20 && loss > average_ + recipe_.spike) stop("the loss jumped", loss);
+  }
+
+  [[noreturn]] void stop(const std::string& what, double loss) {
+    fail("{}: {} at step {}: loss {:.4g} after a running mean of {:.4g}; {}. Last good checkpoint: {}. A smaller train.lr, a larger "
+         "train.warmup or a smaller train.clip helps most often", job_.design->name(), what, state_.step + 1, loss, average_,
+         culprit(*model_), last_.empty() ? "none" : last_.string());
+  }
+
+  void point(double lr, double norm) {
+    TrainPoint p;
+    p.step = state_.step;
+    p.tokens = state_.tokens;
+    p.loss = interval_loss_ / static_cast<double>(interval_steps_);
+    p.lr = lr;
+    p.grad_norm = norm;
+    p.tokens_per_s = static_cast<double>(interval_steps_ * recipe_.tokens_per_step()) / std::max(1e-9, interval_.seconds());
+    state_.curve.push_back({p.step, p.tokens, p.loss, p.lr, p.grad_norm});
+    interval_loss_ = 0;
+    interval_steps_ = 0;
+    interval_.restart();
+    if (job_.on_point) job_.on_point(p);
+  }
+
+  void save() {
+    if (job_.run.empty()) return;
+    state_.extra["running_loss"] = average_;
+    state_.extra["interval_loss"] = interval_loss_;
+    state_.extra["interval_steps"] = interval_steps_;
+    last_ = job_.run / fmt::format("step-{:08d}", state_.step);
+    save_checkpoint(last_, *job_.design, *model_, &optimizer_, state_);
+    newest_ = state_.step;
+    prune_checkpoints(job_.run, 2);
+  }
+
+  const TrainJob& job_;
+  const Recipe& recipe_;
+  std::string hash_;
+  std::unique_ptr<LanguageModel> model_;
+  AdamW optimizer_;
+  CheckpointState state_;
+  std::filesystem::path last_;
+  std::int64_t newest_ = -1, interval_steps_ = 0;
+  double average_ = 0, interval_loss_ = 0;
+  Stopwatch interval_;
+};
+
+}  // namespace
+
+std::string run_hash(const Design& design, const Recipe& recipe, const TokenSource& source, std::uint64_t seed) {
+  Recipe r = recipe;
+  std::string text = design.resolved().text();
+  // How often a run logs and saves does not decide its result.
+  text += fmt::format("|{} {} {} {}|{} {} {} {} {}|{} {} {} {} {} {}", r.tokens, r.batch, r.length, r.accumulate, r.lr, r.min_lr, r.warmup,
+                      r.decay, r.schedule, r.weight_decay, r.beta1, r.beta2, r.eps, r.clip, r.spike);
+  text += fmt::format("|{}|{}", source.hash(), seed);
+  return hex64(hash64(text));
+}
+
+TrainResult train(const TrainJob& job) {
+  job.recipe->check();
+  return Run(job).finish();
+}
+
+ValidationLoss validation_loss(const LanguageModel& model, const TokenSource& source, std::int64_t length, std::int64_t sequences,
+                               std::int64_t batch) {
+  const at::NoGradGuard no_grad;
+  const std::int64_t count = std::min(sequences, source.validation_count(length + 1));
+  require(count > 0, "the validation text is shorter than {} tokens; give more text", length + 1);
+  double sum = 0, squares = 0;
+  for (std::int64_t first = 0; first < count; first += batch) {
+    throw_if_interrupted();
+    const std::int64_t n = std::min(batch, count - first);
+    const auto b = make_batch(
+        [&](std::uint64_t i, std::span<std::int32_t> out) { source.validation(static_cast<std::uint64_t>(first) + i, out); }, n, length);
+    const at::Tensor logits = model.logits(model.forward(b.ids)).view({n * length, -1});
+    const at::Tensor each = at::cross_entropy_loss(logits, b.targets.view({-1}), {}, /*reduction=none*/ 0).view({n, length}).mean(1);
+    for (std::int64_t i = 0; i < n; ++i) {
+      const double loss = each[i].item<double>();
+      sum += loss;
+      squares += loss * loss;
+    }
+  }
+  ValidationLoss result;
+  const auto m = static_cast<double>(count);
+  result.loss = sum / m;
+  result.error = count > 1 ? std::sqrt(std::max(0.0, squares / m - result.loss * result.loss) / (m - 1)) : 0;
+  result.tokens = count * length;
+  return result;
+}
+
+}  // namespace hymba
