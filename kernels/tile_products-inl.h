@@ -155,11 +155,25 @@ HWY_INLINE void accumulate(const float* weights, std::int64_t keys, const float*
   for_blocks<kBlockRows<NV>>(features, Accumulate<NV>{weights, keys, rows, stride, sum_T, alpha});
 }
 
-// sums[key][i] += sum over rows < tile of weights[key][row] * x[row][i]: lanes run over i, the features.
+// out[i][tile] = rows[t * stride + i] for count rows t; columns from count on become zeros.
+HWY_INLINE void transpose(const float* rows, std::int64_t stride, std::int64_t count, std::int64_t features,
+                          std::int64_t tile, float* out) {
+  for (std::int64_t t = 0; t < tile; ++t) {
+    for (std::int64_t i = 0; i < features; ++i) out[i * tile + t] = t < count ? rows[t * stride + i] : 0.0f;
+  }
+}
+
+// Weights read one at a time: that of (key, row) lies at data[key * key_stride + row * row_stride].
+struct Weights {
+  const float* data;
+  std::int64_t key_stride, row_stride;
+};
+
+// sums[key][i] += sum over rows of weights(key, row) * x[row][i]: lanes run over i, the features.
 template <class D, std::size_t NF>
 struct SumOverRows {
-  const float* weights;
-  std::int64_t tile;
+  Weights weights;
+  std::int64_t rows;
   const float* x;
   std::int64_t width;
   float* sums;
@@ -169,20 +183,20 @@ struct SumOverRows {
     const D d;
     constexpr std::int64_t kWide = hn::MaxLanes(D());
     float* out = sums + key * width;
-    const float* w = weights + key * tile;
+    const float* w = weights.data + key * weights.key_stride;
     hn::Vec<D> sum[M][NF];
     HYMBA_UNROLL
     for (std::size_t i = 0; i < M; ++i) {
       HYMBA_UNROLL
       for (std::size_t j = 0; j < NF; ++j) sum[i][j] = hn::LoadU(d, out + i * width + j * kWide);
     }
-    for (std::int64_t row = 0; row < tile; ++row) {
+    for (std::int64_t row = 0; row < rows; ++row, w += weights.row_stride) {
       hn::Vec<D> v[NF];
       HYMBA_UNROLL
       for (std::size_t j = 0; j < NF; ++j) v[j] = hn::LoadU(d, x + row * width + j * kWide);
       HYMBA_UNROLL
       for (std::size_t i = 0; i < M; ++i) {
-        const auto s = hn::Set(d, w[static_cast<std::int64_t>(i) * tile + row]);
+        const auto s = hn::Set(d, w[static_cast<std::int64_t>(i) * weights.key_stride]);
         HYMBA_UNROLL
         for (std::size_t j = 0; j < NF; ++j) sum[i][j] = hn::MulAdd(s, v[j], sum[i][j]);
       }
@@ -196,25 +210,25 @@ struct SumOverRows {
 };
 
 template <class D>
-void sum_over_rows_in(const float* weights, std::int64_t tile, std::int64_t keys, const float* x, std::int64_t width,
+void sum_over_rows_in(const Weights& weights, std::int64_t rows, std::int64_t keys, const float* x, std::int64_t width,
                       float* sums) {
   constexpr std::int64_t kWide = hn::MaxLanes(D());
   std::int64_t f = 0;
   for (; f + 2 * kWide <= width; f += 2 * kWide) {
-    for_blocks<kBlockRows<2>>(keys, SumOverRows<D, 2>{weights, tile, x + f, width, sums + f});
+    for_blocks<kBlockRows<2>>(keys, SumOverRows<D, 2>{weights, rows, x + f, width, sums + f});
   }
-  if (f < width) for_blocks<kBlockRows<1>>(keys, SumOverRows<D, 1>{weights, tile, x + f, width, sums + f});
+  if (f < width) for_blocks<kBlockRows<1>>(keys, SumOverRows<D, 1>{weights, rows, x + f, width, sums + f});
 }
 
 // Any padded width: half and quarter vectors where 8 or 4 features do not fill one.
-HWY_INLINE void sum_over_rows(const float* weights, std::int64_t tile, std::int64_t keys, const float* x,
+HWY_INLINE void sum_over_rows(const Weights& weights, std::int64_t rows, std::int64_t keys, const float* x,
                               std::int64_t width, float* sums) {
   if (width % kLanes == 0) {
-    sum_over_rows_in<FloatTag>(weights, tile, keys, x, width, sums);
+    sum_over_rows_in<FloatTag>(weights, rows, keys, x, width, sums);
   } else if (width == 8) {
-    sum_over_rows_in<hn::CappedTag<float, 8>>(weights, tile, keys, x, width, sums);
+    sum_over_rows_in<hn::CappedTag<float, 8>>(weights, rows, keys, x, width, sums);
   } else {
-    sum_over_rows_in<hn::CappedTag<float, 4>>(weights, tile, keys, x, width, sums);
+    sum_over_rows_in<hn::CappedTag<float, 4>>(weights, rows, keys, x, width, sums);
   }
 }
 

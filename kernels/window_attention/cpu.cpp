@@ -264,8 +264,8 @@ void backward_tile(const Args<float>& a, const Tile<NV>& tile, std::int64_t kv_h
         }
       }
       accumulate<NV>(ds, keys, k, a.k.sl, a.P, dq_T, one);
-      sum_over_rows(weights, T, keys, do_rows, v_width, dv_sum + lo * v_width);
-      sum_over_rows(ds, T, keys, q_rows, k_width, dk_sum + lo * k_width);
+      sum_over_rows({weights, T, 1}, T, keys, do_rows, v_width, dv_sum + lo * v_width);
+      sum_over_rows({ds, T, 1}, T, keys, q_rows, k_width, dk_sum + lo * k_width);
     }
   }
   tile.write_rows(dq_T, a.P, a.scale, a, a.dq);
