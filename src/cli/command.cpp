@@ -14,6 +14,7 @@
 #include "base/interrupt.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "cli/context.h"
 #include "model/design.h"
 #include "train/recipe.h"
 
@@ -60,6 +61,7 @@ void take_unrecognised(const std::vector<std::string>& words, const Command& com
                        Invocation& invocation) {
   auto keys = design_keys();
   keys.merge(recipe_keys());
+  keys.merge(world_keys());
   for (std::size_t i = 0; i < words.size(); ++i) {
     const std::string word = words[i];
     const auto equals = word.find('=');
@@ -88,6 +90,7 @@ std::vector<std::string> join_override_values(const std::vector<std::string>& wo
   const auto keys = [] {
     auto all = design_keys();
     all.merge(recipe_keys());
+    all.merge(world_keys());
     return all;
   }();
   std::vector<std::string> joined;

@@ -64,23 +64,32 @@ std::string host() {
 
 DesignLibrary open_designs() { return DesignLibrary(home_folder() / "ablations"); }
 
-std::vector<Assignment> design_overrides(const std::vector<Assignment>& all, bool designs) {
-  const auto recipe = recipe_keys();
+std::vector<Assignment> overrides_of(const std::vector<Assignment>& all, const std::set<std::string>& keys) {
   std::vector<Assignment> chosen;
   for (const auto& assignment : all) {
-    if ((recipe.count(assignment.key) == 0) == designs) chosen.push_back(assignment);
+    if (keys.count(assignment.key) != 0) chosen.push_back(assignment);
+  }
+  return chosen;
+}
+
+std::vector<Assignment> design_overrides(const std::vector<Assignment>& all) {
+  auto others = recipe_keys();
+  others.merge(world_keys());
+  std::vector<Assignment> chosen;
+  for (const auto& assignment : all) {
+    if (others.count(assignment.key) == 0) chosen.push_back(assignment);
   }
   return chosen;
 }
 
 Design open_design(const std::string& spec, const std::string& size, const Invocation& invocation, const std::vector<Assignment>& more) {
-  auto overrides = design_overrides(invocation.overrides, true);
+  auto overrides = design_overrides(invocation.overrides);
   overrides.insert(overrides.end(), more.begin(), more.end());
   return open_designs().open(spec, size, overrides);
 }
 
 Recipe open_recipe(const std::string& size, const std::vector<Assignment>& overrides) {
-  Resolver resolver(sized_layers("recipe", size, design_overrides(overrides, false)));
+  Resolver resolver(sized_layers("recipe", size, overrides_of(overrides, recipe_keys())));
   Recipe recipe;
   resolver.read(recipe.options());
   resolver.check(recipe_keys());
@@ -110,15 +119,63 @@ MeasureConfig open_measure(const std::string& size) {
   return measure;
 }
 
-DataChoice open_data(const std::vector<std::string>& paths, const std::string& tokenizer) {
+namespace {
+
+po::options_description world_description(data::WorldOptions& options) {
+  po::options_description o;
+  data::WorldOptions::visit(options, [&](const char* name, auto& value, const char* meaning) {
+    using Value = std::remove_reference_t<decltype(value)>;
+    o.add_options()(fmt::format("world.{}", name).c_str(), po::value<Value>(&value)->default_value(value), meaning);
+  });
+  return o;
+}
+
+}  // namespace
+
+std::set<std::string> world_keys() {
+  data::WorldOptions options;
+  std::set<std::string> keys;
+  data::WorldOptions::visit(options, [&](const char* name, auto&, const char*) { keys.insert(fmt::format("world.{}", name)); });
+  return keys;
+}
+
+data::WorldOptions open_world_options(const std::string& size, const std::vector<Assignment>& overrides) {
+  data::WorldOptions options;
+  Resolver resolver(sized_layers("world", size, overrides_of(overrides, world_keys())));
+  resolver.read(world_description(options));
+  resolver.check(world_keys());
+  return options;
+}
+
+std::string world_spec(const data::WorldOptions& options) {
+  std::string spec = "world:";
+  data::WorldOptions::visit(options, [&](const char* name, const auto& value, const char*) { spec += fmt::format(" {}={}", name, value); });
+  return spec;
+}
+
+bool is_world_spec(const std::string& spec) { return starts_with(spec, "world:"); }
+
+data::World world_of_spec(const std::string& spec) {
+  std::vector<Assignment> overrides;
+  for (const auto& word : split(spec.substr(6), ' ')) {
+    if (trim(word).empty()) continue;
+    const auto assignment = parse_assignment(trim(word));
+    overrides.push_back({"world." + assignment.key, assignment.value, "command line"});
+  }
+  return data::World(kWorldSeed, open_world_options("", overrides));
+}
+
+DataChoice open_data(const std::vector<std::string>& paths, const std::string& tokenizer, const std::string& size,
+                     const std::vector<Assignment>& overrides) {
   DataChoice choice;
   if (paths.empty()) {
     require(tokenizer.empty() || tokenizer == "world", "--tokenizer {} needs --data: the synthetic world has its own words", tokenizer);
-    choice.world = std::make_shared<const data::World>(kWorldSeed);
+    choice.world = std::make_shared<const data::World>(kWorldSeed, open_world_options(size, overrides));
     choice.tokenizer = std::shared_ptr<const Tokenizer>(choice.world, &choice.world->tokenizer());
-    choice.tokenizer_spec = "world";
+    choice.tokenizer_spec = world_spec(choice.world->options());
     return choice;
   }
+  require(overrides_of(overrides, world_keys()).empty(), "--world.* has no effect with --data: the text is not the synthetic world's");
   choice.tokenizer_spec = tokenizer.empty() ? "bytes" : tokenizer;
   if (choice.tokenizer_spec != "bytes") choice.tokenizer_spec = fs::absolute(choice.tokenizer_spec).lexically_normal().string();
   choice.tokenizer = open_tokenizer(choice.tokenizer_spec);
@@ -137,8 +194,8 @@ std::unique_ptr<TokenSource> DataChoice::source(std::uint64_t seed) const {
 }
 
 std::unique_ptr<Tokenizer> open_model_tokenizer(const std::string& spec) {
-  if (spec != "world") return open_tokenizer(spec);
-  return std::make_unique<data::WordTokenizer>(data::World(kWorldSeed).tokenizer());
+  if (!is_world_spec(spec)) return open_tokenizer(spec);
+  return std::make_unique<data::WordTokenizer>(world_of_spec(spec).tokenizer());
 }
 
 Record record(const std::string& study, const Design& design, std::uint64_t seed, const std::string& config_hash) {

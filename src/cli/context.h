@@ -25,8 +25,9 @@ DesignLibrary open_designs();
 Design open_design(const std::string& spec, const std::string& size, const Invocation& invocation, const std::vector<Assignment>& more = {});
 // The stanza [NAME] of a recipe file at a size, under the overrides. UserError for unknown keys.
 Recipe open_recipe(const std::string& size, const std::vector<Assignment>& overrides);
-// Overrides that name a key of designs (true) or of recipes (false).
-std::vector<Assignment> design_overrides(const std::vector<Assignment>& all, bool designs);
+// The overrides whose key is one of `keys`, and those of designs: all that recipes and worlds do not know.
+std::vector<Assignment> overrides_of(const std::vector<Assignment>& all, const std::set<std::string>& keys);
+std::vector<Assignment> design_overrides(const std::vector<Assignment>& all);
 
 // How a size measures: items of a task, context and batch of the throughput column (stanza [measure]).
 struct MeasureConfig {
@@ -40,11 +41,20 @@ struct DataChoice {
   std::shared_ptr<const data::World> world;  // null with --data
   std::shared_ptr<const Tokenizer> tokenizer;
   std::shared_ptr<const TokenCorpus> corpus;
-  std::string tokenizer_spec;                // "world", "bytes" or a file
+  std::string tokenizer_spec;                // world_spec(), "bytes" or a file
   std::unique_ptr<TokenSource> source(std::uint64_t seed) const;
 };
-DataChoice open_data(const std::vector<std::string>& paths, const std::string& tokenizer);
-std::unique_ptr<Tokenizer> open_model_tokenizer(const std::string& spec);  // also "world"
+DataChoice open_data(const std::vector<std::string>& paths, const std::string& tokenizer, const std::string& size,
+                     const std::vector<Assignment>& overrides);
+
+// The stanza [world] at a size: what the synthetic world holds. Its text is kept in checkpoints ("world: key=value ..."),
+// so that a model is always asked about the world it was trained on.
+std::set<std::string> world_keys();
+data::WorldOptions open_world_options(const std::string& size, const std::vector<Assignment>& overrides);
+std::string world_spec(const data::WorldOptions& options);
+bool is_world_spec(const std::string& tokenizer_spec);
+data::World world_of_spec(const std::string& tokenizer_spec);
+std::unique_ptr<Tokenizer> open_model_tokenizer(const std::string& spec);  // of a checkpoint: a world's, or open_tokenizer()
 
 // A Record with what is the same for a whole command filled in.
 Record record(const std::string& study, const Design& design, std::uint64_t seed, const std::string& config_hash);

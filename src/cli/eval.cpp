@@ -57,9 +57,9 @@ void run(const Invocation& invocation) {
     if (log_samples) options.samples_file = out / fmt::format("samples_{}.jsonl", task.name);
     jobs.push_back({task.name, task.suite, eval::run_task(task, items, *tokenizer, scorer, options)});
   };
-  if (loaded.state.tokenizer == "world") {
+  if (is_world_spec(loaded.state.tokenizer)) {
     require(!invocation.has("data"), "--data: this model knows the synthetic world's words alone and cannot read other text");
-    const auto suites = eval::world_suite(data::World(0), limit > 0 ? static_cast<int>(limit) : 500);
+    const auto suites = eval::world_suite(world_of_spec(loaded.state.tokenizer), limit > 0 ? static_cast<int>(limit) : 500);
     std::vector<std::string> known = {"all", "general", "recall"}, wanted = split(words, ',');
     for (const auto& suite : suites) known.push_back(suite.definition.name);
     for (const auto& word : wanted) {

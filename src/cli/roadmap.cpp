@@ -55,7 +55,7 @@ Plan make_plan(const Invocation& invocation) {
   plan.measure = open_measure(plan.size);
   // Designs are built (without memory) before anything slow begins, so that a mistake shows at once.
   for (const auto& spec : specs) LanguageModel(open_design(spec, plan.size, invocation), 0, /*meta=*/true);
-  plan.data = open_data(paths, invocation.get<std::string>("tokenizer"));
+  plan.data = open_data(paths, invocation.get<std::string>("tokenizer"), plan.size, invocation.overrides);
   for (const auto& spec : specs) {
     plan.designs.push_back(open_design(spec, plan.size, invocation, {{"vocab", std::to_string(plan.data.tokenizer->vocab_size()), "command line"}}));
   }

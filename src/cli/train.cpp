@@ -25,7 +25,7 @@ Recipe recipe_of(const Invocation& invocation, const std::string& size) {
 
 void run(const Invocation& invocation) {
   const auto size = invocation.get<std::string>("size");
-  const auto data = open_data(invocation.list("data"), invocation.get<std::string>("tokenizer"));
+  const auto data = open_data(invocation.list("data"), invocation.get<std::string>("tokenizer"), size, invocation.overrides);
   const auto design = open_design(invocation.arguments[0], size, invocation,
                                   {{"vocab", std::to_string(data.tokenizer->vocab_size()), "command line"}});
   const Recipe recipe = recipe_of(invocation, size);

@@ -1,7 +1,7 @@
 // Causal attention with grouped queries, its own V dim, RoPE, sliding window with an always-visible meta prefix, and
 // cross-layer KV sharing (Hymba, arXiv 2411.13676, sections 2.1-2.3). Rows of the projection: q [H*P] | k [K*P] |
 // v [K*V]; a layer that uses another layer's K and V has the q rows alone. Query head h reads KV head h / (H/K).
-#include <ATen/ops/zeros.h>
+#include <ATen/ops/split_with_sizes.h>
 
 #include <cmath>
 
@@ -80,14 +80,15 @@ class Attention : public Mixer {
 
   at::Tensor forward(const at::Tensor& p_BLX, Pass& pass, MixerCache* mine) const override {
     const std::int64_t batch = p_BLX.size(0), length = p_BLX.size(1);
-    const auto slice = [&](std::int64_t first, std::int64_t heads, std::int64_t dim) {
-      return p_BLX.narrow(2, first, heads * dim).view({batch, length, heads, dim});
+    const auto heads_of = [&](const at::Tensor& rows, std::int64_t heads, std::int64_t dim) {
+      return rows.view({batch, length, heads, dim});
     };
-    const at::Tensor q_BLHP = position(slice(0, heads_, k_dim_), q_norm_P_, pass.position);
+    std::vector<at::Tensor> qkv = {p_BLX};
+    if (makes_kv()) qkv = at::split_with_sizes(p_BLX, {heads_ * k_dim_, kv_heads_ * k_dim_, kv_heads_ * v_dim_}, 2);
+    const at::Tensor q_BLHP = position(heads_of(qkv[0], heads_, k_dim_), q_norm_P_, pass.position);
     if (makes_kv()) {
-      const std::int64_t k_first = heads_ * k_dim_, v_first = k_first + kv_heads_ * k_dim_;
-      const at::Tensor k_BLKP = position(slice(k_first, kv_heads_, k_dim_), k_norm_P_, pass.position);
-      const at::Tensor v_BLKV = slice(v_first, kv_heads_, v_dim_);
+      const at::Tensor k_BLKP = position(heads_of(qkv[1], kv_heads_, k_dim_), k_norm_P_, pass.position);
+      const at::Tensor v_BLKV = heads_of(qkv[2], kv_heads_, v_dim_);
       auto& view = pass.kv.at(static_cast<std::size_t>(layer_));
       view = mine != nullptr ? mine->kv->append(k_BLKP, v_BLKV, pass.position) : KvView{k_BLKP, v_BLKV, 0, 0, false};
     }

@@ -2,6 +2,7 @@
 // projection: u [E] | gate [E]. u = silu(conv(u)); dt, B, C = x_proj(u); h = exp(dt A) h + dt u B; y = (h.C + D u) silu(gate).
 #include <ATen/ops/exp.h>
 #include <ATen/ops/linear.h>
+#include <ATen/ops/split_with_sizes.h>
 #include <ATen/ops/zeros.h>
 
 #include <cmath>
@@ -70,19 +71,18 @@ class Mamba : public Mixer {
   bool recurrent() const override { return true; }
 
   at::Tensor forward(const at::Tensor& p_BLX, Pass&, MixerCache* mine) const override {
-    const at::Tensor gate_BLE = p_BLX.narrow(2, inner_, inner_);
+    const auto u_gate = at::split_with_sizes(p_BLX, {inner_, inner_}, 2);
     StateCache* cache = mine != nullptr ? &*mine->state : nullptr;
-    auto [u_BLE, conv_state] = kernels::causal_conv1d(p_BLX.narrow(2, 0, inner_), conv_weight_EW_, conv_bias_E_,
+    auto [u_BLE, conv_state] = kernels::causal_conv1d(u_gate[0], conv_weight_EW_, conv_bias_E_,
                                                       cache != nullptr ? cache->conv_BSE : at::Tensor(), true);
-    const at::Tensor x_dbl = at::linear(u_BLE, x_proj_);
-    const auto normed = [&](std::int64_t first, std::int64_t n, const at::Tensor& weight) {
-      const at::Tensor part = x_dbl.narrow(2, first, n);
+    const auto dt_B_C = at::split_with_sizes(at::linear(u_BLE, x_proj_), {rank_, state_, state_}, 2);
+    const auto normed = [&](const at::Tensor& part, const at::Tensor& weight) {
       return weight.defined() ? kernels::rms_norm(part, weight, eps_) : part;
     };
-    const at::Tensor dt_BLE = at::linear(normed(0, rank_, dt_norm_R_), dt_proj_ER_);
+    const at::Tensor dt_BLE = at::linear(normed(dt_B_C[0], dt_norm_R_), dt_proj_ER_);
     auto [y_BLE, state] = kernels::selective_scan(
-        u_BLE, dt_BLE, A_log_EN_.exp().neg(), normed(rank_, state_, B_norm_N_), normed(rank_ + state_, state_, C_norm_N_),
-        D_E_, gate_BLE, dt_bias_E_, cache != nullptr ? cache->ssm : at::Tensor());
+        u_BLE, dt_BLE, A_log_EN_.exp().neg(), normed(dt_B_C[1], B_norm_N_), normed(dt_B_C[2], C_norm_N_),
+        D_E_, u_gate[1], dt_bias_E_, cache != nullptr ? cache->ssm : at::Tensor());
     if (cache != nullptr) {
       cache->conv_BSE.copy_(conv_state);
       cache->ssm.copy_(state);

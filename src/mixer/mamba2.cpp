@@ -4,6 +4,7 @@
 #include <ATen/ops/exp.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/silu.h>
+#include <ATen/ops/split_with_sizes.h>
 #include <ATen/ops/zeros.h>
 
 #include <cmath>
@@ -72,22 +73,22 @@ class Mamba2 : public Mixer {
   at::Tensor forward(const at::Tensor& p_BLX, Pass&, MixerCache* mine) const override {
     const std::int64_t batch = p_BLX.size(0), length = p_BLX.size(1), groups = config_.groups, state = config_.state;
     StateCache* cache = mine != nullptr ? &*mine->state : nullptr;
-    auto [xBC, conv_state] = kernels::causal_conv1d(p_BLX.narrow(2, inner_, conv_width_), conv_weight_, conv_bias_,
+    const auto z_xBC_dt = at::split_with_sizes(p_BLX, {inner_, conv_width_, heads_}, 2);
+    auto [xBC, conv_state] = kernels::causal_conv1d(z_xBC_dt[1], conv_weight_, conv_bias_,
                                                     cache != nullptr ? cache->conv_BSE : at::Tensor(), true);
-    const auto group = [&](std::int64_t first) {
-      return xBC.narrow(2, first, groups * state).view({batch, length, groups, state});
-    };
+    const auto x_B_C = at::split_with_sizes(xBC, {inner_, groups * state, groups * state}, 2);
+    const auto group = [&](const at::Tensor& rows) { return rows.view({batch, length, groups, state}); };
     kernels::SsdOptions options;
     options.chunk = config_.chunk;
-    auto [y_BLHP, h] = kernels::ssd(xBC.narrow(2, 0, inner_).view({batch, length, heads_, config_.head_dim}),
-                                    p_BLX.narrow(2, inner_ + conv_width_, heads_), A_log_H_.exp().neg(), group(inner_),
-                                    group(inner_ + groups * state), D_H_, dt_bias_H_,
+    auto [y_BLHP, h] = kernels::ssd(x_B_C[0].view({batch, length, heads_, config_.head_dim}),
+                                    z_xBC_dt[2], A_log_H_.exp().neg(), group(x_B_C[1]),
+                                    group(x_B_C[2]), D_H_, dt_bias_H_,
                                     cache != nullptr ? cache->ssm : at::Tensor(), options);
     if (cache != nullptr) {
       cache->conv_BSE.copy_(conv_state);
       cache->ssm.copy_(h);
     }
-    at::Tensor y = y_BLHP.reshape({batch, length, inner_}) * at::silu(p_BLX.narrow(2, 0, inner_));
+    at::Tensor y = y_BLHP.reshape({batch, length, inner_}) * at::silu(z_xBC_dt[0]);
     if (!norm_E_.defined()) return y;
     if (groups == 1) return kernels::rms_norm(y, norm_E_, eps_);
     const std::int64_t width = inner_ / groups;

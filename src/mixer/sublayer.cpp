@@ -3,6 +3,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/linear.h>
+#include <ATen/ops/split_with_sizes.h>
 
 #include <algorithm>
 #include <set>
@@ -70,12 +71,14 @@ std::string Sublayer::text() const {
 
 at::Tensor Sublayer::forward(const at::Tensor& x_BLD, Pass& pass) const {
   const at::Tensor p_BLX = at::linear(kernels::rms_norm(x_BLD, norm_D_, eps_), in_proj_XD_);
+  // One split, whose gradient is one concatenation: slices by narrow() would each fill and add a whole projection.
+  std::vector<std::int64_t> rows;
+  for (const auto& mixer : mixers_) rows.push_back(mixer->in_rows());
+  const auto parts = rows.size() == 1 ? std::vector<at::Tensor>{p_BLX} : at::split_with_sizes(p_BLX, rows, 2);
   std::vector<at::Tensor> outputs;
-  std::int64_t row = 0;
   for (std::size_t i = 0; i < mixers_.size(); ++i) {
     MixerCache* mine = pass.cache != nullptr ? &pass.cache->sublayers[options_.index][i] : nullptr;
-    outputs.push_back(mixers_[i]->forward(p_BLX.narrow(2, row, mixers_[i]->in_rows()), pass, mine));
-    row += mixers_[i]->in_rows();
+    outputs.push_back(mixers_[i]->forward(parts[i], pass, mine));
   }
   return x_BLD + at::linear(fuse(std::move(outputs), pass), out_proj_DE_);
 }

@@ -1,0 +1,233 @@
+// The real program from outside: output, exit codes, resume after kill -9, bad input.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <thread>
+
+#include "base/files.h"
+#include "base/text.h"
+#include "results/record.h"
+
+namespace hymba {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path scratch(const std::string& name) {
+  const auto folder = fs::path(testing::TempDir()) / "hymba_e2e" / name;
+  fs::remove_all(folder);
+  fs::create_directories(folder.parent_path());
+  return folder;
+}
+
+struct Outcome {
+  int code = -1;
+  std::string out, err;
+};
+
+// Starts the program; kill_after > 0: kill -9 (or `signal`) after that many milliseconds.
+Outcome run(const std::string& arguments, int kill_after = 0, int signal = SIGKILL) {
+  const auto out = scratch("stdout"), err = scratch("stderr");
+  const std::string command = fmt::format("exec {} {} >'{}' 2>'{}'", HYMBA_PROGRAM, arguments, out.string(), err.string());
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::execl("/bin/bash", "bash", "-c", command.c_str(), nullptr);
+    ::_exit(127);
+  }
+  if (kill_after > 0) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(kill_after));
+    ::kill(child, signal);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  Outcome outcome;
+  outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  outcome.out = read_file(out);
+  outcome.err = read_file(err);
+  return outcome;
+}
+
+std::vector<nlohmann::json> lines_of(const std::string& text) {
+  std::vector<nlohmann::json> lines;
+  for (const auto& line : split(text, '\n')) {
+    if (!line.empty()) lines.push_back(nlohmann::json::parse(line));  // throws, and so fails, on anything but JSON
+  }
+  return lines;
+}
+
+#define EXPECT_MISTAKE(arguments, ...)                                                        \
+  do {                                                                                        \
+    const auto outcome = run(arguments);                                                      \
+    EXPECT_EQ(outcome.code, 2) << arguments << "\n" << outcome.err;                           \
+    for (const std::string word : {__VA_ARGS__}) {                                            \
+      EXPECT_NE(outcome.err.find(word), std::string::npos) << arguments << "\n" << outcome.err; \
+    }                                                                                         \
+    EXPECT_EQ(outcome.out, "") << arguments;                                                  \
+  } while (false)
+
+TEST(Cli, ShowAndCacheGiveTheKeysOfTheContract) {
+  const auto show = run("show 9 --format json");
+  ASSERT_EQ(show.code, 0) << show.err;
+  const auto json = lines_of(show.out).at(0);
+  for (const char* key : {"design", "size", "layers", "params_total", "params_attention", "params_mamba", "params_embedding", "ratio", "flops_per_token"}) {
+    EXPECT_TRUE(json.contains(key)) << key;
+  }
+  for (const char* key : {"index", "mixer", "window", "kv_source", "meta"}) EXPECT_TRUE(json["layers"][0].contains(key)) << key;
+  const auto cache = run("cache all --context 8000 --dtype fp16 --accounting paper --format json");
+  ASSERT_EQ(cache.code, 0) << cache.err;
+  const auto rows = lines_of(cache.out);
+  ASSERT_EQ(rows.size(), 13u);
+  EXPECT_NEAR(rows[12]["mb"].get<double>(), 40.01, 0.005);
+  EXPECT_EQ(run("show --diff 8 9").code, 0);
+  EXPECT_EQ(run("doctor --format json").code, 0);
+  for (const char* command : {"roadmap", "show", "cache", "train", "eval", "throughput", "report", "doctor"}) {
+    const auto help = run(fmt::format("{} --help", command));
+    EXPECT_EQ(help.code, 0);
+    EXPECT_NE(help.out.find("Example:"), std::string::npos) << command;
+  }
+}
+
+TEST(Cli, MistakesAreNamedWithTheirRemedy) {
+  EXPECT_MISTAKE("shwo 9", "did you mean show?");
+  EXPECT_MISTAKE("show 14", "rows 1-13");
+  EXPECT_MISTAKE("show row-9x", "no stanza", "did you mean row-0");
+  EXPECT_MISTAKE("show 9 --attention.windw=3", "attention.windw", "did you mean --attention.window?");
+  EXPECT_MISTAKE("show 1 --attention.window=3", "no component");
+  EXPECT_MISTAKE("show 9 --attention.heads=15", "not a multiple");
+  EXPECT_MISTAKE("show 9 --attention.heads=many", "attention.heads = 'many'");
+  EXPECT_MISTAKE("show 9 --size huge", "paper");
+  EXPECT_MISTAKE("roadmap --rows 14", "14 is outside 1-13");
+  EXPECT_MISTAKE("roadmap --rows ''x", "whole number");
+  EXPECT_MISTAKE("roadmap --data /nowhere.txt --tasks /nowhere", "/nowhere.txt");
+  EXPECT_MISTAKE("train 9 --steps 0", "--steps 0");
+  EXPECT_MISTAKE("eval /nowhere", "/nowhere");
+  EXPECT_MISTAKE("report /nowhere", "/nowhere");
+  EXPECT_MISTAKE("throughput 9 --batch 0", "batch");
+  EXPECT_MISTAKE("show 9 --format yaml", "text or json");
+}
+
+TEST(Cli, OwnDesignFilesAreReadAndTheirErrorsNameTheLine) {
+  const auto folder = scratch("designs");
+  fs::create_directories(folder);
+  write_file_atomic(folder / "my.ini", "[mine]\nfrom = row-09\nattention.window = 32\n[typo]\nfrom = row-09\nattention.windw = 32\n[noop]\nfrom = row-09\nattention.window = 256\n");
+  const auto good = run(fmt::format("show {}:mine --format json", (folder / "my.ini").string()));
+  ASSERT_EQ(good.code, 0) << good.err;
+  EXPECT_EQ(lines_of(good.out).at(0)["layers"][2]["window"], 32);
+  EXPECT_MISTAKE(fmt::format("show {}:typo", (folder / "my.ini").string()), "my.ini [typo] line 6", "did you mean attention.window?");
+  EXPECT_MISTAKE(fmt::format("show {}:noop", (folder / "my.ini").string()), "my.ini [noop] line 9", "changes nothing");
+}
+
+std::string weights_of(const fs::path& out) {
+  fs::path newest;
+  for (const auto& entry : fs::directory_iterator(out)) {
+    if (fs::exists(entry.path() / "model.safetensors") && entry.path() > newest) newest = entry.path();
+  }
+  return newest.empty() ? "" : read_file(newest / "model.safetensors") + read_file(newest / "optimizer.safetensors");
+}
+
+TEST(Train, KilledAndResumedRunsEqualAnUninterruptedOneBitForBit) {
+  const std::string arguments = "train 13 --size smoke --steps 40 --train.checkpoint_every=7 --threads 2 --seed 3 --out ";
+  const auto whole = scratch("whole"), broken = scratch("broken");
+  ASSERT_EQ(run(arguments + whole.string()).code, 0);
+  int kills = 0;
+  for (int attempt = 0; attempt < 12; ++attempt) {
+    const auto outcome = run(arguments + broken.string() + " --resume", 350 + 60 * attempt);
+    if (outcome.code == 0) break;
+    ++kills;
+    ASSERT_EQ(outcome.code, 128 + SIGKILL) << outcome.err;
+  }
+  const auto last = run(arguments + broken.string() + " --resume");
+  ASSERT_EQ(last.code, 0) << last.err;
+  EXPECT_GT(kills, 0);
+  ASSERT_FALSE(weights_of(whole).empty());
+  EXPECT_TRUE(weights_of(whole) == weights_of(broken)) << "after " << kills << " kills";
+}
+
+TEST(Train, AFinishedRunIsNotOverwrittenAndDamageIsNamed) {
+  const auto out = scratch("finished");
+  ASSERT_EQ(run("train 6 --size smoke --steps 4 --out " + out.string()).code, 0);
+  EXPECT_MISTAKE("train 6 --size smoke --steps 4 --out " + out.string(), "--resume");
+  EXPECT_MISTAKE("train 6 --size smoke --steps 5 --resume --out " + out.string(), "another design, recipe, data or seed");
+  const auto model = out / "step-00000004" / "model.safetensors";
+  const auto bytes = read_file(model);
+  write_file_atomic(model, bytes.substr(0, bytes.size() / 2));
+  EXPECT_MISTAKE("eval " + out.string() + " --limit 5", "model.safetensors", "truncated");
+}
+
+TEST(Roadmap, RunsAndGoesOnAndDoesNothingTwice) {
+  const auto out = scratch("roadmap");
+  const std::string arguments = "roadmap --size smoke --rows 1,9 --limit 20 --train.tokens=6000 --seeds 2 --format json --out " + out.string();
+  run(arguments, 2500, SIGINT);  // wherever that hits
+  const auto first = run(arguments);
+  ASSERT_EQ(first.code, 0) << first.err;
+  const auto rows = lines_of(first.out);
+  ASSERT_EQ(rows.size(), 2u);
+  for (const char* key : {"row", "design", "ratio", "general", "general_stderr", "recall", "recall_stderr", "chance", "decode_tok_s", "prefill_tok_s",
+                          "cache_mb_paper", "cache_mb_exact", "cache_mb_measured", "params_total", "seeds", "size", "paper"}) {
+    EXPECT_TRUE(rows[1].contains(key)) << key;
+  }
+  EXPECT_EQ(rows[1]["cache_mb_exact"], rows[1]["cache_mb_measured"]);
+  for (const auto& record : read_records(out / "records.jsonl")) {
+    EXPECT_FALSE(record.config_hash.empty() || record.commit.empty() || record.host.empty()) << record.metric;
+  }
+  const auto before = read_file(out / "records.jsonl");
+  const auto again = run(arguments);
+  EXPECT_EQ(again.code, 0);
+  EXPECT_EQ(again.out, first.out);
+  EXPECT_EQ(read_file(out / "records.jsonl"), before);
+  // Half a line at the end (a crash) costs that line alone.
+  std::ofstream(out / "records.jsonl", std::ios::app) << "{\"study\":\"roadm";
+  const auto healed = run(arguments);
+  EXPECT_EQ(healed.code, 0) << healed.err;
+  EXPECT_EQ(healed.out, first.out);
+  EXPECT_EQ(read_file(out / "records.jsonl"), before);
+  EXPECT_TRUE(fs::exists(out / "page.html") && fs::exists(out / "page.md") && fs::exists(out / "page.csv"));
+}
+
+TEST(Roadmap, TrainsAndScoresOnRealTextFiles) {
+  const auto folder = scratch("text");
+  fs::create_directories(folder / "tasks" / "commonsense");
+  std::string text;
+  for (int i = 0; i < 3000; ++i) text += fmt::format("The number {} comes before the number {}.\n", i, i + 1);
+  write_file_atomic(folder / "numbers.txt", text);
+  std::string items;
+  for (int i = 0; i < 30; ++i) items += fmt::format(R"({{"query": "Question: What comes after {}?", "choices": ["{}", "{}"], "gold": 0}})", i, i + 1, i + 2) + "\n";
+  write_file_atomic(folder / "tasks" / "commonsense" / "arc_easy.jsonl", items);
+  const std::string arguments = fmt::format("roadmap --size smoke --rows 6 --train.tokens=4000 --data {} --tasks {} --format json --out {}",
+                                            (folder / "numbers.txt").string(), (folder / "tasks").string(), (folder / "out").string());
+  const auto outcome = run(arguments);
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(lines_of(outcome.out).size(), 1u);
+  bool perplexity = false, accuracy = false;
+  for (const auto& record : read_records(folder / "out" / "records.jsonl")) {
+    perplexity = perplexity || record.metric == "perplexity";
+    accuracy = accuracy || (record.metric == "acc" && record.task == "arc_easy" && record.n == 30);
+  }
+  EXPECT_TRUE(perplexity && accuracy);
+  write_file_atomic(folder / "tasks" / "commonsense" / "arc_easy.jsonl", items + "{broken\n");
+  EXPECT_MISTAKE(arguments, "arc_easy.jsonl:31");
+  write_file_atomic(folder / "empty.txt", "");
+  EXPECT_MISTAKE(fmt::format("train 6 --size smoke --data {}", (folder / "empty.txt").string()), "empty.txt");
+  write_file_atomic(folder / "binary.txt", std::string("\x00\x01\xff\xfe", 4) + std::string(1000, '\x80'));
+  EXPECT_MISTAKE(fmt::format("train 6 --size smoke --data {}", (folder / "binary.txt").string()), "binary.txt");
+}
+
+TEST(Roadmap, TwoRunsInOneFolderAndAFullDisk) {
+  const auto out = scratch("locked");
+  const FolderLock lock(out);
+  EXPECT_MISTAKE("roadmap --size smoke --rows 1 --out " + out.string(), "another run is using this folder");
+  if (fs::exists("/dev/full")) {
+    const auto outcome = run("show 9 > /dev/full #");
+    EXPECT_NE(outcome.code, 127);
+  }
+}
+
+}  // namespace
+}  // namespace hymba
