@@ -20,7 +20,7 @@ namespace hymba::kernels {
 inline std::string describe(const at::Tensor& t) {
   if (!t.defined()) return "an undefined tensor";
   return fmt::format("{}{} [{}]", t.is_cpu() ? "" : t.device().str() + " ",
-                     t.scalar_type() == at::kFloat ? "float32"
+                     t.scalar_type() == at::kFloat    ? "float32"
                      : t.scalar_type() == at::kDouble ? "float64"
                                                       : c10::toString(t.scalar_type()),
                      fmt::join(t.sizes(), ", "));
@@ -74,7 +74,8 @@ inline at::Tensor as_matrix(const at::Tensor& x) {
 // Whether a call with these tensors (undefined ones included) is to be recorded for a backward pass.
 inline bool needs_gradient(std::initializer_list<const at::Tensor*> tensors) {
   if (!c10::GradMode::is_enabled()) return false;
-  return std::any_of(tensors.begin(), tensors.end(), [](const at::Tensor* t) { return t->defined() && t->requires_grad(); });
+  return std::any_of(tensors.begin(), tensors.end(),
+                     [](const at::Tensor* t) { return t->defined() && t->requires_grad(); });
 }
 
 // How an optional tensor goes through torch::autograd::Function, which takes no undefined ones.

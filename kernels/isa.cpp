@@ -1,7 +1,5 @@
 #include "kernels/targets.h"
 //
-#include "kernels/isa.h"
-
 #include <hwy/highway.h>
 #include <hwy/targets.h>
 
@@ -11,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "kernels/isa.h"
 
 namespace hymba::kernels {
 namespace {

@@ -37,4 +37,9 @@ void parallel_tasks(std::int64_t tasks, const F& f) {
   parallel_tasks(tasks, 1, f);
 }
 
+// Tasks a piece, where one task takes `nanoseconds`: waking a thread for less than 10 microseconds does not pay.
+inline std::int64_t grain_for(double nanoseconds) {
+  return std::max<std::int64_t>(1, static_cast<std::int64_t>(10000 / std::max(nanoseconds, 1.0)));
+}
+
 }  // namespace hymba::kernels

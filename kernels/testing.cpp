@@ -136,8 +136,8 @@ at::Tensor GoldenCase::get(const std::string& name) const {
 
 std::optional<std::vector<GoldenCase>> golden(const std::string& op) {
   const char* shared = std::getenv("HYMBA_SHARED");
-  const std::filesystem::path folder = shared ? std::filesystem::path(shared)
-                                              : std::filesystem::path(HYMBA_SOURCE_DIR).parent_path() / "shared";
+  const std::filesystem::path folder =
+      shared ? std::filesystem::path(shared) : std::filesystem::path(HYMBA_SOURCE_DIR).parent_path() / "shared";
   const auto path = folder / "golden" / "ops" / (op + ".safetensors");
   auto json_path = path;
   json_path.replace_extension(".json");

@@ -110,11 +110,20 @@ HWY_INLINE FloatVec exp_accurate(FloatVec x) {
   return scale_by_power(hn::MulAdd(exp2_fraction<6>(f), f, hn::Set(d, 1.0f)), n, shifted);
 }
 
+// 1 / x for 1 <= x <= 3e38; relative error 1.2e-7. A 512-bit division takes 16 cycles, an estimate and a step five.
+HWY_INLINE FloatVec reciprocal(FloatVec x) {
+  const FloatTag d;
+#if HWY_TARGET == HWY_AVX3
+  const FloatVec r = hn::ApproximateReciprocal(x);  // error 2^-14, which the Newton step squares
+  return hn::MulAdd(r, hn::NegMulAdd(x, r, hn::Set(d, 1.0f)), r);
+#else
+  return hn::Div(hn::Set(d, 1.0f), x);
+#endif
+}
+
 // 1 / (1 + exp(-x)); relative error 3e-7.
 HWY_INLINE FloatVec sigmoid(FloatVec x) {
-  const FloatTag d;
-  const FloatVec one = hn::Set(d, 1.0f);
-  return hn::Div(one, hn::Add(one, exp_accurate(hn::Neg(x))));
+  return reciprocal(hn::Add(hn::Set(FloatTag(), 1.0f), exp_accurate(hn::Neg(x))));
 }
 
 // log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|)) and its derivative, the sigmoid; relative error 4e-7 for both.
@@ -123,7 +132,7 @@ HWY_INLINE FloatVec softplus(FloatVec x, FloatVec* derivative) {
   const FloatTag d;
   const FloatVec one = hn::Set(d, 1.0f);
   const FloatVec w = exp_accurate(hn::Neg(hn::Abs(x)));
-  const FloatVec s = hn::Div(w, hn::Add(hn::Set(d, 2.0f), w));
+  const FloatVec s = hn::Mul(w, reciprocal(hn::Add(hn::Set(d, 2.0f), w)));
   const FloatVec q = hn::Mul(s, s);
   FloatVec p = hn::MulAdd(hn::Set(d, 0.24289561808109283f), q, hn::Set(d, 0.21430739760398865f));
   p = hn::MulAdd(p, q, hn::Set(d, 0.2861659824848175f));
@@ -132,7 +141,7 @@ HWY_INLINE FloatVec softplus(FloatVec x, FloatVec* derivative) {
   const FloatVec log1p = hn::MulAdd(hn::Mul(s, q), p, hn::Add(s, s));
   if (derivative) {
     const FloatVec top = hn::IfThenElse(hn::Lt(x, hn::Zero(d)), w, one);
-    *derivative = hn::Div(top, hn::Add(one, w));
+    *derivative = hn::Mul(top, reciprocal(hn::Add(one, w)));
   }
   return hn::Add(hn::Max(hn::Zero(d), x), log1p);
 }
@@ -150,13 +159,14 @@ HWY_INLINE FloatVec sum_rows(const float* HWY_RESTRICT rows) {
     const FloatVec s01 = hn::Add(hn::InterleaveLower(d, r0, r1), hn::InterleaveUpper(d, r0, r1));
     const FloatVec s23 = hn::Add(hn::InterleaveLower(d, r2, r3), hn::InterleaveUpper(d, r2, r3));
     const auto a = hn::BitCast(d64, s01), b = hn::BitCast(d64, s23);
-    quarter[i] = hn::Add(hn::BitCast(d, hn::InterleaveLower(d64, a, b)), hn::BitCast(d, hn::InterleaveUpper(d64, a, b)));
+    quarter[i] =
+        hn::Add(hn::BitCast(d, hn::InterleaveLower(d64, a, b)), hn::BitCast(d, hn::InterleaveUpper(d64, a, b)));
   }
 #if HWY_TARGET == HWY_AVX3
-  const FloatVec c01 = hn::Add(hn::ConcatLowerLower(d, quarter[1], quarter[0]),
-                               hn::ConcatUpperUpper(d, quarter[1], quarter[0]));
-  const FloatVec c23 = hn::Add(hn::ConcatLowerLower(d, quarter[3], quarter[2]),
-                               hn::ConcatUpperUpper(d, quarter[3], quarter[2]));
+  const FloatVec c01 =
+      hn::Add(hn::ConcatLowerLower(d, quarter[1], quarter[0]), hn::ConcatUpperUpper(d, quarter[1], quarter[0]));
+  const FloatVec c23 =
+      hn::Add(hn::ConcatLowerLower(d, quarter[3], quarter[2]), hn::ConcatUpperUpper(d, quarter[3], quarter[2]));
   return hn::Add(FloatVec{_mm512_shuffle_f32x4(c01.raw, c23.raw, 0x88)},
                  FloatVec{_mm512_shuffle_f32x4(c01.raw, c23.raw, 0xDD)});
 #elif HWY_TARGET == HWY_AVX2

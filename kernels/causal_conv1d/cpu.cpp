@@ -2,11 +2,11 @@
 // column of inputs, with the W - 1 before it, is first copied to a window in scratch, where every tap reads it.
 #include "kernels/targets.h"
 //
-#include "kernels/causal_conv1d/kernel.h"
-
 #include <hwy/aligned_allocator.h>
 
 #include <algorithm>
+
+#include "kernels/causal_conv1d/kernel.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/causal_conv1d/cpu.cpp"
@@ -67,8 +67,8 @@ void forward_task(const Shape& s, const Inputs<float>& in, const Outputs<float>&
                   float* scratch) {
   const std::int64_t before = s.taps - 1;
   float* taps = scratch;
-  float* carry = taps + s.taps * kBlock;                 // [kBlock / kLanes, W - 1, kLanes]: the inputs before the tile
-  float* window = carry + before * kBlock;               // [W - 1 + kTile, kLanes]
+  float* carry = taps + s.taps * kBlock;    // [kBlock / kLanes, W - 1, kLanes]: the inputs before the tile
+  float* window = carry + before * kBlock;  // [W - 1 + kTile, kLanes]
   load_taps(s, in.weight, task, taps);
   for (std::int64_t v = 0; v < task.channels; v += kLanes) {
     for (std::int64_t i = 0; i < before; ++i) {
@@ -104,10 +104,10 @@ void backward_task(const Shape& s, const Inputs<float>& in, const Gradients<floa
                    float* scratch) {
   const std::int64_t before = s.taps - 1, b = task.b;
   float* taps = scratch;
-  float* dtaps = taps + s.taps * kBlock;         // [W, kBlock]
-  float* dbias = dtaps + s.taps * kBlock;        // [kBlock]
-  float* carry = dbias + kBlock;                 // [kBlock / kLanes, W - 1, kLanes]: first gradients of the tile behind
-  float* window = carry + before * kBlock;       // [W - 1 + kTile, kLanes]: inputs
+  float* dtaps = taps + s.taps * kBlock;    // [W, kBlock]
+  float* dbias = dtaps + s.taps * kBlock;   // [kBlock]
+  float* carry = dbias + kBlock;            // [kBlock / kLanes, W - 1, kLanes]: first gradients of the tile behind
+  float* window = carry + before * kBlock;  // [W - 1 + kTile, kLanes]: inputs
   float* g = window + (before + kTile) * kLanes;  // [kTile + W - 1, kLanes]: gradients before silu
   load_taps(s, in.weight, task, taps);
   std::fill(dtaps, window, 0.0f);
@@ -168,7 +168,8 @@ void backward_task(const Shape& s, const Inputs<float>& in, const Gradients<floa
       const bool kept = grad.final_state && i >= s.length;
       FloatVec dx = kept ? load_part(final_row(i - s.length) + e, count) : hn::Zero(kTag);
       for (std::int64_t k = 0; k <= i; ++k) {
-        dx = hn::MulAdd(hn::Load(kTag, carry + before * v + (i - k) * kLanes), hn::Load(kTag, taps + k * kBlock + v), dx);
+        dx = hn::MulAdd(hn::Load(kTag, carry + before * v + (i - k) * kLanes), hn::Load(kTag, taps + k * kBlock + v),
+                        dx);
       }
       store_part(dx, grad.state + (b * before + i) * s.channels + e, count);
     }
@@ -180,8 +181,10 @@ void forward_tasks(const Shape& s, const Inputs<float>& in, const Outputs<float>
   auto scratch = hwy::AllocateAligned<float>(2 * s.taps * kBlock + (s.taps + kTile) * kLanes);
   for (std::int64_t i = begin; i < end; ++i) {
     const Task task = make_task(s, i);
-    if (s.taps == 4) forward_task<4>(s, in, out, task, scratch.get());
-    else forward_task<0>(s, in, out, task, scratch.get());
+    if (s.taps == 4)
+      forward_task<4>(s, in, out, task, scratch.get());
+    else
+      forward_task<0>(s, in, out, task, scratch.get());
   }
 }
 
@@ -190,8 +193,10 @@ void backward_tasks(const Shape& s, const Inputs<float>& in, const Gradients<flo
   auto scratch = hwy::AllocateAligned<float>((3 * s.taps + 1) * kBlock + 2 * (s.taps + kTile) * kLanes);
   for (std::int64_t i = begin; i < end; ++i) {
     const Task task = make_task(s, i);
-    if (s.taps == 4) backward_task<4>(s, in, grad, task, scratch.get());
-    else backward_task<0>(s, in, grad, task, scratch.get());
+    if (s.taps == 4)
+      backward_task<4>(s, in, grad, task, scratch.get());
+    else
+      backward_task<0>(s, in, grad, task, scratch.get());
   }
 }
 

@@ -35,7 +35,7 @@ struct Outputs {
 // cpu.cpp leaves sums per batch for weight and bias, the reference adds to zeroed whole gradients.
 template <class T>
 struct Gradients {
-  Rows<const T> y;             // given
+  Rows<const T> y;                 // given
   const T* final_state = nullptr;  // given, or null
   Rows<T> x;
   T* weight = nullptr;  // [B, E, W]; reference: [E, W]

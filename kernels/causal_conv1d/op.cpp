@@ -23,6 +23,8 @@ struct Arguments {
   at::Tensor x, weight, bias, state;
 };
 
+std::int64_t task_grain(const conv::Shape& s) { return grain_for(0.5 * static_cast<double>(s.length * conv::kBlock)); }
+
 conv::Shape check(const char* op, const Arguments& a, bool silu) {
   check_leading(op, "x_BLE", a.x, 3);
   const auto type = a.x.scalar_type();
@@ -54,7 +56,8 @@ void run_forward(const conv::Shape& s, const Arguments& a, const at::Tensor& y, 
   }
   const auto in = inputs<float>(a);
   const conv::Outputs<float> out{rows<float>(y), data<float>(state)};
-  parallel_tasks(s.tasks(), [&](std::int64_t begin, std::int64_t end) { conv::forward(s, in, out, begin, end); });
+  parallel_tasks(s.tasks(), task_grain(s),
+                 [&](std::int64_t begin, std::int64_t end) { conv::forward(s, in, out, begin, end); });
 }
 
 variable_list run_forward(const conv::Shape& s, const Arguments& a) {
@@ -86,7 +89,8 @@ Arguments run_backward(const conv::Shape& s, const Arguments& a, const at::Tenso
   const auto in = inputs<float>(a);
   const conv::Gradients<float> grad{rows<const float>(dy), data<const float>(dfinal), rows<float>(g.x),
                                     data<float>(weight),   data<float>(bias),         data<float>(g.state)};
-  parallel_tasks(s.tasks(), [&](std::int64_t begin, std::int64_t end) { conv::backward(s, in, grad, begin, end); });
+  parallel_tasks(s.tasks(), task_grain(s),
+                 [&](std::int64_t begin, std::int64_t end) { conv::backward(s, in, grad, begin, end); });
   g.weight = sum_over_first(weight), g.bias = sum_over_first(bias);
   return g;
 }
@@ -119,10 +123,9 @@ std::tuple<at::Tensor, at::Tensor> causal_conv1d(const at::Tensor& x_BLE, const 
                                                  const at::Tensor& bias_E, const at::Tensor& state_BSE, bool silu) {
   const Arguments a{x_BLE, weight_EW, bias_E, state_BSE};
   const conv::Shape shape = check("causal_conv1d", a, silu);
-  const variable_list out =
-      needs_gradient({&a.x, &a.weight, &a.bias, &a.state})
-          ? Convolution::apply(x_BLE, weight_EW, if_defined(bias_E), if_defined(state_BSE), silu)
-          : run_forward(shape, prepare(a));
+  const variable_list out = needs_gradient({&a.x, &a.weight, &a.bias, &a.state})
+                                ? Convolution::apply(x_BLE, weight_EW, if_defined(bias_E), if_defined(state_BSE), silu)
+                                : run_forward(shape, prepare(a));
   return {out[0], out[1]};
 }
 

@@ -1,10 +1,10 @@
 // Vector over a row. Sums run in four vectors, so that their error stays small for wide rows.
 #include "kernels/targets.h"
 //
-#include "kernels/rms_norm/kernel.h"
-
 #include <algorithm>
 #include <cmath>
+
+#include "kernels/rms_norm/kernel.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/rms_norm/cpu.cpp"

@@ -22,6 +22,8 @@ void check(const at::Tensor& x, const at::Tensor& weight, double eps) {
   require(eps >= 0, "[rms_norm] eps: expected a number >= 0, got {}", eps);
 }
 
+std::int64_t task_grain(const norm::Shape& s) { return grain_for(0.2 * static_cast<double>(norm::kRows * s.width)); }
+
 norm::Shape shape_of(const at::Tensor& matrix, double eps) {
   return {matrix.size(0), matrix.size(1), matrix.stride(0), eps};
 }
@@ -40,9 +42,8 @@ Result run_forward(const at::Tensor& matrix, const at::Tensor& weight, double ep
   if (keep) r.rstd = at::empty({s.rows}, matrix.options());
   const float *x = data<float>(matrix), *w = data<float>(weight);
   float *y = data<float>(r.y), *rstd = data<float>(r.rstd);
-  parallel_tasks(s.tasks(), [=](std::int64_t begin, std::int64_t end) {
-    norm::forward(s, x, w, y, rstd, begin, end);
-  });
+  parallel_tasks(s.tasks(), task_grain(s),
+                 [=](std::int64_t begin, std::int64_t end) { norm::forward(s, x, w, y, rstd, begin, end); });
   return r;
 }
 
@@ -72,7 +73,7 @@ struct Norm : torch::autograd::Function<Norm> {
     const float *x = data<float>(matrix), *w = data<float>(weight), *rstd = data<float>(saved[2]);
     const float* g = data<float>(dy);
     float *dx_data = data<float>(dx), *dw = data<float>(parts);
-    parallel_tasks(s.tasks(), [=](std::int64_t begin, std::int64_t end) {
+    parallel_tasks(s.tasks(), task_grain(s), [=](std::int64_t begin, std::int64_t end) {
       norm::backward(s, x, w, rstd, g, dx_data, dw, begin, end);
     });
     return {dx.view(sizes), sum_over_first(parts), at::Tensor()};

@@ -1,8 +1,7 @@
-#include "kernels/rms_norm/cases.h"
-
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
+#include "kernels/rms_norm/cases.h"
 #include "kernels/rms_norm/op.h"
 #include "kernels/testing.h"
 

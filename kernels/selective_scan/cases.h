@@ -15,8 +15,8 @@ struct Case {
   bool D = true, z = true, bias = true, h0 = false, softplus = true;
 
   std::string name() const {
-    return fmt::format("B{}_L{}_E{}_N{}_G{}{}{}{}{}{}", B, L, E, N, G, D ? "_D" : "", z ? "_z" : "", bias ? "_bias" : "",
-                       h0 ? "_h0" : "", softplus ? "_softplus" : "");
+    return fmt::format("B{}_L{}_E{}_N{}_G{}{}{}{}{}{}", B, L, E, N, G, D ? "_D" : "", z ? "_z" : "",
+                       bias ? "_bias" : "", h0 ? "_h0" : "", softplus ? "_softplus" : "");
   }
 };
 

@@ -3,12 +3,12 @@
 // channels behind the last one are computed as zeros and never stored.
 #include "kernels/targets.h"
 //
-#include "kernels/selective_scan/kernel.h"
-
 #include <hwy/aligned_allocator.h>
 
 #include <algorithm>
-#include <cmath>
+#include <type_traits>
+
+#include "kernels/selective_scan/kernel.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/selective_scan/cpu.cpp"
@@ -25,7 +25,8 @@ namespace hn = hwy::HWY_NAMESPACE;
 using namespace kernels::HWY_NAMESPACE;  // NOLINT
 
 constexpr FloatTag kTag;
-constexpr std::int64_t kTileFloats = kTile * kChunk;
+// Not a multiple of 4 KiB: a store to one tile must not look to the processor like a later load from another.
+constexpr std::int64_t kTileFloats = kTile * kChunk + 112;
 
 // One task: sequence b, channels [first, last), and where its scratch lies. `width` is the block's width in scratch.
 struct Task {
@@ -58,6 +59,39 @@ void store_states(const float* from, std::int64_t channels, std::int64_t N, std:
   }
 }
 
+// Cache lines of the next chunk, asked for one by one in the loops over the states: with thousands of channels every
+// row is a page of its own, which the hardware's prefetchers do not cross, and asking for all at once stalls.
+class Ahead {
+ public:
+  // The next chunk: `steps` rows from step t0 of sequence b, from channel e on.
+  Ahead(std::int64_t b, std::int64_t t0, std::int64_t e, std::int64_t steps) : b_(b), t0_(t0), e_(e), steps_(steps) {}
+
+  template <class T>
+  void add(const Rows<T>& rows) {
+    if (!rows.data || steps_ <= 0) return;
+    for (int line = 0; line < 2; ++line) {
+      stride_[count_] = rows.row_stride * static_cast<std::int64_t>(sizeof(float));
+      start_[count_++] = reinterpret_cast<const char*>(rows.row(b_, t0_) + e_) + 64 * line;
+    }
+  }
+
+  // Call number `call` of `calls`, each over all steps, fetches the columns [first, last) of lines.
+  void share(std::int64_t call, std::int64_t calls, int* first, int* last) const {
+    *first = static_cast<int>(count_ * call / calls);
+    *last = static_cast<int>(count_ * (call + 1) / calls);
+  }
+
+  HWY_INLINE void fetch(int first, int last, std::int64_t step) const {
+    for (int i = first; i < last; ++i) __builtin_prefetch(start_[i] + step * stride_[i], 0, 2);
+  }
+
+ private:
+  std::int64_t b_, t0_, e_, steps_;
+  int count_ = 0;
+  const char* start_[14];
+  std::int64_t stride_[14];
+};
+
 FloatVec load_channel(const float* per_channel, std::int64_t e, std::int64_t count) {
   return per_channel ? load_part(per_channel + e, count) : hn::Zero(kTag);
 }
@@ -68,7 +102,7 @@ template <int K>
 HWY_INLINE void recurrence(const float* HWY_RESTRICT dt, const float* HWY_RESTRICT w, float* HWY_RESTRICT y,
                            const float* HWY_RESTRICT B, std::int64_t B_stride, const float* HWY_RESTRICT C,
                            std::int64_t C_stride, const float* HWY_RESTRICT A2, float* HWY_RESTRICT h,
-                           std::int64_t width, std::int64_t steps) {
+                           std::int64_t width, std::int64_t steps, const Ahead& ahead, int first, int last) {
   FloatVec state[K], decay[K];
 #pragma GCC unroll 8
   for (int k = 0; k < K; ++k) {
@@ -85,6 +119,7 @@ HWY_INLINE void recurrence(const float* HWY_RESTRICT dt, const float* HWY_RESTRI
       sum = hn::MulAdd(state[k], hn::Set(kTag, C[t * C_stride + k]), sum);
     }
     hn::Store(sum, kTag, y + t * kChunk);
+    ahead.fetch(first, last, t);
   }
 #pragma GCC unroll 8
   for (int k = 0; k < K; ++k) hn::Store(state[k], kTag, h + k * width);
@@ -112,6 +147,13 @@ void forward_task(const Shape& s, const Inputs<float>& in, const Outputs<float>&
     const float* C = in.C.row(task.b, t0) + task.group * N;
     for (std::int64_t e0 = task.first; e0 < task.last; e0 += kChunk) {
       const std::int64_t chunk = std::min(kChunk, task.last - e0);
+      const bool at_end = e0 + kChunk >= task.last;
+      Ahead ahead(task.b, at_end ? t0 + kTile : t0, at_end ? task.first : e0 + kChunk,
+                  at_end ? s.length - t0 - kTile : steps);
+      ahead.add(in.u), ahead.add(in.dt), ahead.add(in.z), ahead.add(out.y);
+      constexpr int kStates = kLanes >= 16 ? 4 : 2;
+      const std::int64_t calls = (chunk + kLanes - 1) / kLanes * (N / kStates + N % kStates);
+      std::int64_t call = 0;
       for (std::int64_t v = 0; v < chunk; v += kLanes) {
         const std::int64_t e = e0 + v, count = chunk - v;
         const FloatVec bias = load_channel(in.dt_bias, e, count), skip = load_channel(in.D, e, count);
@@ -125,15 +167,19 @@ void forward_task(const Shape& s, const Inputs<float>& in, const Outputs<float>&
         }
         float* h_v = h + (e0 - task.first) + v;
         float* A2_v = A2 + (e0 - task.first) + v;
-        std::int64_t n = 0;
-        constexpr int kStates = kLanes >= 16 ? 4 : 2;
-        for (; n + kStates <= N; n += kStates) {
-          recurrence<kStates>(dt + v, w + v, y + v, B + n, B_stride, C + n, C_stride, A2_v + n * width, h_v + n * width,
-                              width, steps);
-        }
-        for (; n < N; ++n) {
-          recurrence<1>(dt + v, w + v, y + v, B + n, B_stride, C + n, C_stride, A2_v + n * width, h_v + n * width,
-                        width, steps);
+        for (std::int64_t n = 0; n < N; ++call) {
+          int first, last;
+          ahead.share(call, calls, &first, &last);
+          const auto walk = [&](auto states) HWY_ATTR {
+            recurrence<states>(dt + v, w + v, y + v, B + n, B_stride, C + n, C_stride, A2_v + n * width,
+                               h_v + n * width, width, steps, ahead, first, last);
+            n += states;
+          };
+          if (n + kStates <= N) {
+            walk(std::integral_constant<int, kStates>());
+          } else {
+            walk(std::integral_constant<int, 1>());
+          }
         }
         for (std::int64_t t = 0; t < steps; ++t) {
           FloatVec sum = hn::Load(kTag, y + t * kChunk + v);
@@ -168,8 +214,8 @@ struct BackwardTiles {
 
 // Recomputes one state over a tile for two vectors of channels.
 HWY_INLINE void recompute(const BackwardTiles& s, std::int64_t v, const float* HWY_RESTRICT B, std::int64_t B_stride,
-                          const float* HWY_RESTRICT C, std::int64_t C_stride, const float* HWY_RESTRICT A2,
-                          bool with_y, std::int64_t steps) {
+                          const float* HWY_RESTRICT C, std::int64_t C_stride, const float* HWY_RESTRICT A2, bool with_y,
+                          std::int64_t steps, const Ahead& ahead, int first, int last) {
   FloatVec h0 = hn::Load(kTag, s.h + v), h1 = hn::Load(kTag, s.h + v + kLanes);
   const FloatVec A0 = hn::Load(kTag, A2), A1 = hn::Load(kTag, A2 + kLanes);
   for (std::int64_t t = 0; t < steps; ++t) {
@@ -187,6 +233,7 @@ HWY_INLINE void recompute(const BackwardTiles& s, std::int64_t v, const float* H
       hn::Store(hn::MulAdd(h0, c, hn::Load(kTag, s.y + i)), kTag, s.y + i);
       hn::Store(hn::MulAdd(h1, c, hn::Load(kTag, s.y + j)), kTag, s.y + j);
     }
+    ahead.fetch(first, last, t);
   }
 }
 
@@ -231,8 +278,9 @@ HWY_INLINE void walk_back(const BackwardTiles& s, std::int64_t v, const float* H
 }
 
 // Fills dt, w, slope, gy and y (before the states add to it), clears dw and dp; leaves dy * silu'(z) in the rows of dz.
-HWY_INLINE void begin_chunk(const Shape& s, const Inputs<float>& in, const Gradients<float>& grad, const BackwardTiles& x,
-                            std::int64_t b, std::int64_t t0, std::int64_t steps, std::int64_t e0, std::int64_t chunk) {
+HWY_INLINE void begin_chunk(const Shape& s, const Inputs<float>& in, const Gradients<float>& grad,
+                            const BackwardTiles& x, std::int64_t b, std::int64_t t0, std::int64_t steps,
+                            std::int64_t e0, std::int64_t chunk) {
   const FloatVec zero = hn::Zero(kTag), one = hn::Set(kTag, 1.0f);
   for (std::int64_t v = 0; v < kChunk; v += kLanes) {
     const std::int64_t e = e0 + v, count = std::max<std::int64_t>(chunk - v, 0);
@@ -278,14 +326,15 @@ HWY_INLINE void end_chunk(const Shape& s, const Inputs<float>& in, const Gradien
       const std::int64_t i = t * kChunk + v;
       const FloatVec u = load_part(in.u.row(b, t0 + t) + e, count);
       const FloatVec gy = hn::Load(kTag, x.gy + i), dw = hn::Load(kTag, x.dw + i);
+      // Every load of the step before its stores: rows of different tensors often share their low address bits.
+      float* dz = in.z.data ? grad.z.row(b, t0 + t) + e : nullptr;
+      const FloatVec dz_t = dz ? hn::Mul(load_part(dz, count), hn::Load(kTag, x.y + i)) : u;
       FloatVec ddt = hn::MulAdd(dw, u, hn::Mul(hn::Load(kTag, x.dp + i), ln2));
       ddt = hn::Mul(ddt, hn::Load(kTag, x.slope + i));
+      const FloatVec du = hn::MulAdd(dw, hn::Load(kTag, x.dt + i), hn::Mul(skip, gy));
       store_part(ddt, grad.dt.row(b, t0 + t) + e, count);
-      store_part(hn::MulAdd(dw, hn::Load(kTag, x.dt + i), hn::Mul(skip, gy)), grad.u.row(b, t0 + t) + e, count);
-      if (in.z.data) {
-        float* dz = grad.z.row(b, t0 + t) + e;
-        store_part(hn::Mul(load_part(dz, count), hn::Load(kTag, x.y + i)), dz, count);
-      }
+      store_part(du, grad.u.row(b, t0 + t) + e, count);
+      if (dz) store_part(dz_t, dz, count);
       sum_D = hn::MulAdd(gy, u, sum_D);
       sum_bias = hn::Add(sum_bias, ddt);
     }
@@ -329,19 +378,27 @@ void backward_task(const Shape& s, const Inputs<float>& in, const float* states,
   for (std::int64_t tile = s.tiles() - 1; tile >= 0; --tile) {
     const std::int64_t t0 = tile * kTile, steps = std::min(kTile, s.length - t0);
     const float* kept = states + (task.b * s.tiles() + tile) * N * s.channels + task.first;
-    for (std::int64_t n = 0; n < N; ++n) std::copy(kept + n * s.channels, kept + n * s.channels + channels, start + n * width);
+    for (std::int64_t n = 0; n < N; ++n)
+      std::copy(kept + n * s.channels, kept + n * s.channels + channels, start + n * width);
     const float* B = in.B.row(task.b, t0) + task.group * N;
     const float* C = in.C.row(task.b, t0) + task.group * N;
     std::fill(x.dB, x.dB + 2 * N * kTile, 0.0f);
     for (std::int64_t e0 = task.first; e0 < task.last; e0 += kChunk) {
       const std::int64_t chunk = std::min(kChunk, task.last - e0), offset = e0 - task.first;
+      const bool at_end = e0 + kChunk >= task.last;
+      Ahead ahead(task.b, at_end ? t0 - kTile : t0, at_end ? task.first : e0 + kChunk, at_end ? t0 : steps);
+      ahead.add(in.u), ahead.add(in.dt), ahead.add(in.z), ahead.add(grad.y);
+      ahead.add(grad.u), ahead.add(grad.dt), ahead.add(grad.z);
+      const std::int64_t pairs = (chunk + 2 * kLanes - 1) / (2 * kLanes);
       begin_chunk(s, in, grad, x, task.b, t0, steps, e0, chunk);
       for (std::int64_t n = 0; n < N; ++n) {
         for (std::int64_t v = 0; v < chunk; v += 2 * kLanes) {
           const std::int64_t at = n * width + offset + v;
           hn::Store(hn::Load(kTag, start + at), kTag, x.h + v);
           hn::Store(hn::Load(kTag, start + at + kLanes), kTag, x.h + v + kLanes);
-          recompute(x, v, B + n, B_stride, C + n, C_stride, A2 + at, in.z.data != nullptr, steps);
+          int first, last;
+          ahead.share(n * pairs + v / (2 * kLanes), N * pairs, &first, &last);
+          recompute(x, v, B + n, B_stride, C + n, C_stride, A2 + at, in.z.data != nullptr, steps, ahead, first, last);
           walk_back(x, v, B + n, B_stride, C + n, C_stride, A2 + at, carry + at, dA + at, v == 0, steps);
         }
         for (std::int64_t t = 0; t < steps; t += kLanes) {

@@ -8,8 +8,8 @@
 
 namespace hymba::kernels::scan {
 
-constexpr std::int64_t kTile = 32;    // steps between two kept states
-constexpr std::int64_t kChunk = 32;   // channels that are walked together: two cache lines a row
+constexpr std::int64_t kTile = 32;   // steps between two kept states
+constexpr std::int64_t kChunk = 32;  // channels that are walked together: two cache lines a row
 
 struct Shape {
   std::int64_t batch = 0, length = 0, channels = 0, states = 0, groups = 1;
@@ -42,15 +42,15 @@ struct Outputs {
 // per block of a group's channels: [group_blocks, B, L, G, N]. The reference adds to zeroed whole gradients instead.
 template <class T>
 struct Gradients {
-  Rows<const T> y;        // given
-  const T* h = nullptr;   // given for the final state, or null
+  Rows<const T> y;       // given
+  const T* h = nullptr;  // given for the final state, or null
   Rows<T> u, dt, z;
-  T* A = nullptr;         // [B, E, N]; reference: [E, N]
+  T* A = nullptr;  // [B, E, N]; reference: [E, N]
   T* B = nullptr;
   T* C = nullptr;
-  T* D = nullptr;         // [B, E]; reference: [E]
-  T* dt_bias = nullptr;   // [B, E]; reference: [E]
-  T* h0 = nullptr;        // [B, E, N]
+  T* D = nullptr;        // [B, E]; reference: [E]
+  T* dt_bias = nullptr;  // [B, E]; reference: [E]
+  T* h0 = nullptr;       // [B, E, N]
 };
 
 void forward(const Shape& shape, const Inputs<float>& in, const Outputs<float>& out, std::int64_t begin,

@@ -34,6 +34,10 @@ std::int64_t channel_block(std::int64_t batch, std::int64_t groups, std::int64_t
   return scan::kChunk;
 }
 
+std::int64_t task_grain(const scan::Shape& s) {
+  return grain_for(0.3 * static_cast<double>(s.length * s.block * s.states));
+}
+
 scan::Shape check(const char* op, const Arguments& x, const SelectiveScanOptions& options) {
   check_leading(op, "u_BLE", x.u, 3);
   const auto type = x.u.scalar_type();
@@ -43,8 +47,8 @@ scan::Shape check(const char* op, const Arguments& x, const SelectiveScanOptions
           describe(x.A));
   const std::int64_t N = x.A.size(1);
   check_tensor(op, "A_EN", x.A, type, {E, N});
-  require(x.B.defined() && (x.B.dim() == 3 || x.B.dim() == 4), "[{}] B_BLN: expected [{}, {}, {}] or [B, L, G, N], got {}",
-          op, B, L, N, describe(x.B));
+  require(x.B.defined() && (x.B.dim() == 3 || x.B.dim() == 4),
+          "[{}] B_BLN: expected [{}, {}, {}] or [B, L, G, N], got {}", op, B, L, N, describe(x.B));
   const bool grouped = x.B.dim() == 4;
   const std::int64_t G = grouped ? x.B.size(2) : 1;
   require(G >= 1 && E % G == 0, "[{}] B_BLN: expected a number of groups that divides {} channels, got {}", op, E, G);
@@ -94,7 +98,8 @@ Result run_forward(const scan::Shape& s, const Arguments& x, bool keep_states) {
   if (keep_states) r.states = at::empty({s.batch, s.tiles(), s.states, s.channels}, options);
   const auto in = inputs<float>(x);
   const scan::Outputs<float> out{rows<float>(r.y), data<float>(r.h), data<float>(r.states)};
-  parallel_tasks(s.tasks(), [&](std::int64_t begin, std::int64_t end) { scan::forward(s, in, out, begin, end); });
+  parallel_tasks(s.tasks(), task_grain(s),
+                 [&](std::int64_t begin, std::int64_t end) { scan::forward(s, in, out, begin, end); });
   return r;
 }
 
@@ -106,18 +111,19 @@ Arguments run_backward(const scan::Shape& s, const Arguments& x, const at::Tenso
   const auto like = [&](const at::Tensor& t, at::IntArrayRef sizes) {
     return t.defined() ? at::zeros(sizes, options) : at::Tensor();
   };
-  const auto rows_like = [&](const at::Tensor& t) { return t.defined() ? at::empty({B, L, E}, options) : at::Tensor(); };
+  const auto rows_like = [&](const at::Tensor& t) {
+    return t.defined() ? at::empty({B, L, E}, options) : at::Tensor();
+  };
   Arguments g;
   g.u = rows_like(x.u), g.dt = rows_like(x.dt), g.z = rows_like(x.z);
   g.h0 = like(x.h0, {B, E, N});
   if (x.u.scalar_type() == at::kDouble) {
     g.A = like(x.A, {E, N}), g.B = like(x.B, x.B.sizes()), g.C = like(x.C, x.C.sizes());
     g.D = like(x.D, {E}), g.dt_bias = like(x.dt_bias, {E});
-    scan::backward_reference(
-        s, inputs<double>(x),
-        {rows<const double>(dy), data<const double>(dh), rows<double>(g.u), rows<double>(g.dt), rows<double>(g.z),
-         data<double>(g.A), data<double>(g.B), data<double>(g.C), data<double>(g.D), data<double>(g.dt_bias),
-         data<double>(g.h0)});
+    scan::backward_reference(s, inputs<double>(x),
+                             {rows<const double>(dy), data<const double>(dh), rows<double>(g.u), rows<double>(g.dt),
+                              rows<double>(g.z), data<double>(g.A), data<double>(g.B), data<double>(g.C),
+                              data<double>(g.D), data<double>(g.dt_bias), data<double>(g.h0)});
     return g;
   }
   const at::Tensor dA = at::empty({B, E, N}, options);
@@ -128,7 +134,7 @@ Arguments run_backward(const scan::Shape& s, const Arguments& x, const at::Tenso
                                     rows<float>(g.z),      data<float>(dA),       data<float>(dB),  data<float>(dC),
                                     data<float>(dD),       data<float>(dbias),    data<float>(g.h0)};
   const auto in = inputs<float>(x);
-  parallel_tasks(s.tasks(), [&](std::int64_t begin, std::int64_t end) {
+  parallel_tasks(s.tasks(), task_grain(s), [&](std::int64_t begin, std::int64_t end) {
     scan::backward(s, in, data<const float>(states), grad, begin, end);
   });
   g.A = sum_over_first(dA), g.D = sum_over_first(dD), g.dt_bias = sum_over_first(dbias);
@@ -141,8 +147,15 @@ struct Scan : torch::autograd::Function<Scan> {
                                const at::Tensor& B, const at::Tensor& C, const std::optional<at::Tensor>& D,
                                const std::optional<at::Tensor>& z, const std::optional<at::Tensor>& dt_bias,
                                const std::optional<at::Tensor>& h0, bool softplus) {
-    const Arguments original{u, dt, A, B, C, D.value_or(at::Tensor()), z.value_or(at::Tensor()),
-                             dt_bias.value_or(at::Tensor()), h0.value_or(at::Tensor())};
+    const Arguments original{u,
+                             dt,
+                             A,
+                             B,
+                             C,
+                             D.value_or(at::Tensor()),
+                             z.value_or(at::Tensor()),
+                             dt_bias.value_or(at::Tensor()),
+                             h0.value_or(at::Tensor())};
     const scan::Shape shape = check(kOp, original, {softplus});
     const Arguments x = prepare(original);
     const Result r = run_forward(shape, x, true);
@@ -203,9 +216,8 @@ at::Tensor selective_state_update(at::Tensor& h_BEN, const at::Tensor& u_BE, con
   } else {
     const auto in = inputs<float>(ready);
     const scan::Outputs<float> out{rows<float>(y), data<float>(h_BEN), nullptr};
-    parallel_tasks(shape.tasks(), 8, [&](std::int64_t begin, std::int64_t end) {
-      scan::forward(shape, in, out, begin, end);
-    });
+    parallel_tasks(shape.tasks(), task_grain(shape),
+                   [&](std::int64_t begin, std::int64_t end) { scan::forward(shape, in, out, begin, end); });
   }
   return y.squeeze(1);
 }

@@ -1,5 +1,5 @@
-// Selective scan (Mamba, Gu and Dao 2023, equation 2 discretised as in section 3.6); README.md beside has the equations.
-// B batch, L tokens, E inner channels, N states, G groups.
+// Selective scan (Mamba, Gu and Dao 2023, equation 2 discretised as in section 3.6); README.md beside has the
+// equations. B batch, L tokens, E inner channels, N states, G groups.
 #pragma once
 
 #include <ATen/core/Tensor.h>

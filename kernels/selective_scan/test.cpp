@@ -78,7 +78,8 @@ TEST(SelectiveScan, MatchesReferenceWithAllGradients) {
 }
 
 TEST(SelectiveScan, ReferenceGradientsMatchFiniteDifferences) {
-  for (const Case& c : {Case{2, 9, 4, 3, 1, true, true, true, true}, Case{1, 5, 6, 2, 3, true, true, true, true, false}}) {
+  for (const Case& c :
+       {Case{2, 9, 4, 3, 1, true, true, true, true}, Case{1, 5, 6, 2, 3, true, true, true, true, false}}) {
     testing::check_gradients([&](const Tensors& x) { return run(x, c.softplus); }, make_inputs(c));
   }
 }

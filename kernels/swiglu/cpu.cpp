@@ -1,9 +1,9 @@
 // Vector over a row; one pass over memory each way, the sigmoid is computed again in the backward pass.
 #include "kernels/targets.h"
 //
-#include "kernels/swiglu/kernel.h"
-
 #include <algorithm>
+
+#include "kernels/swiglu/kernel.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/swiglu/cpu.cpp"

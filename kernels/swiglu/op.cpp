@@ -14,6 +14,8 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+std::int64_t task_grain(const gate::Shape& s) { return grain_for(0.5 * static_cast<double>(gate::kRows * s.width)); }
+
 gate::Shape shape_of(const at::Tensor& matrix) { return {matrix.size(0), matrix.size(1) / 2, matrix.stride(0)}; }
 
 at::Tensor run_forward(const at::Tensor& matrix) {
@@ -25,7 +27,8 @@ at::Tensor run_forward(const at::Tensor& matrix) {
   }
   const float* x = data<float>(matrix);
   float* out = data<float>(y);
-  parallel_tasks(s.tasks(), [=](std::int64_t begin, std::int64_t end) { gate::forward(s, x, out, begin, end); });
+  parallel_tasks(s.tasks(), task_grain(s),
+                 [=](std::int64_t begin, std::int64_t end) { gate::forward(s, x, out, begin, end); });
   return y;
 }
 
@@ -38,7 +41,8 @@ at::Tensor run_backward(const at::Tensor& matrix, const at::Tensor& dy) {
   }
   const float *x = data<float>(matrix), *g = data<float>(dy);
   float* out = data<float>(dx);
-  parallel_tasks(s.tasks(), [=](std::int64_t begin, std::int64_t end) { gate::backward(s, x, g, out, begin, end); });
+  parallel_tasks(s.tasks(), task_grain(s),
+                 [=](std::int64_t begin, std::int64_t end) { gate::backward(s, x, g, out, begin, end); });
   return dx;
 }
 
