@@ -155,11 +155,51 @@ HWY_INLINE void accumulate(const float* weights, std::int64_t keys, const float*
   for_blocks<kBlockRows<NV>>(features, Accumulate<NV>{weights, keys, rows, stride, sum_T, alpha});
 }
 
-// out[i][tile] = rows[t * stride + i] for count rows t; columns from count on become zeros.
-HWY_INLINE void transpose(const float* rows, std::int64_t stride, std::int64_t count, std::int64_t features,
-                          std::int64_t tile, float* out) {
-  for (std::int64_t t = 0; t < tile; ++t) {
-    for (std::int64_t i = 0; i < features; ++i) out[i * tile + t] = t < count ? rows[t * stride + i] : 0.0f;
+using FourTag = hn::CappedTag<float, 4>;
+using FourVec = hn::Vec<FourTag>;
+
+HWY_INLINE void transpose_4x4(FourVec v[4]) {
+  const FourTag d;
+  const hn::Repartition<double, FourTag> d64;
+  const auto low01 = hn::BitCast(d64, hn::InterleaveLower(d, v[0], v[1]));
+  const auto low23 = hn::BitCast(d64, hn::InterleaveLower(d, v[2], v[3]));
+  const auto high01 = hn::BitCast(d64, hn::InterleaveUpper(d, v[0], v[1]));
+  const auto high23 = hn::BitCast(d64, hn::InterleaveUpper(d, v[2], v[3]));
+  v[0] = hn::BitCast(d, hn::InterleaveLower(d64, low01, low23));
+  v[1] = hn::BitCast(d, hn::InterleaveUpper(d64, low01, low23));
+  v[2] = hn::BitCast(d, hn::InterleaveLower(d64, high01, high23));
+  v[3] = hn::BitCast(d, hn::InterleaveUpper(d64, high01, high23));
+}
+
+// out[i * tile + t] = scale * rows[t][i] for four rows t.
+HWY_INLINE void transpose_rows(const float* const rows[4], float scale, std::int64_t features, std::int64_t tile,
+                               float* out) {
+  const FourTag d;
+  std::int64_t i = 0;
+  for (; i + 4 <= features; i += 4) {
+    FourVec v[4];
+    for (int t = 0; t < 4; ++t) v[t] = hn::Mul(hn::Set(d, scale), hn::LoadU(d, rows[t] + i));
+    transpose_4x4(v);
+    for (int t = 0; t < 4; ++t) hn::StoreU(v[t], d, out + (i + t) * tile);
+  }
+  for (; i < features; ++i) {
+    for (int t = 0; t < 4; ++t) out[i * tile + t] = scale * rows[t][i];
+  }
+}
+
+// rows[t][i] = scale * x_T[i * tile + t] for the first `count` of four rows t.
+HWY_INLINE void write_rows(const float* x_T, float scale, std::int64_t features, std::int64_t tile, std::int64_t count,
+                           float* const rows[4]) {
+  const FourTag d;
+  std::int64_t i = 0;
+  for (; i + 4 <= features && count == 4; i += 4) {
+    FourVec v[4];
+    for (int t = 0; t < 4; ++t) v[t] = hn::Mul(hn::Set(d, scale), hn::LoadU(d, x_T + (i + t) * tile));
+    transpose_4x4(v);
+    for (int t = 0; t < 4; ++t) hn::StoreU(v[t], d, rows[t] + i);
+  }
+  for (; i < features; ++i) {
+    for (int t = 0; t < count; ++t) rows[t][i] = scale * x_T[i * tile + t];
   }
 }
 

@@ -74,6 +74,23 @@ void pack_rows(const Chunk& k, const Rows<float>& x, std::int64_t i, std::int64_
   std::fill_n(out, (k.padded_steps - k.steps) * width, 0.0f);
 }
 
+// x_T[feature][T] of T rows of `width` floats.
+void transpose_tile(const float* rows, std::int64_t width, std::int64_t features, std::int64_t tile, float* x_T) {
+  for (std::int64_t t = 0; t < tile; t += 4, rows += 4 * width) {
+    const float* four[4] = {rows, rows + width, rows + 2 * width, rows + 3 * width};
+    transpose_rows(four, 1.0f, features, tile, x_T + t);
+  }
+}
+
+// The first `count` rows, `stride` apart, of a transposed tile.
+void write_tile(const float* x_T, std::int64_t features, std::int64_t tile, std::int64_t count, std::int64_t stride,
+                float* rows) {
+  for (std::int64_t t = 0; t < count; t += 4, rows += 4 * stride) {
+    float* const four[4] = {rows, rows + stride, rows + 2 * stride, rows + 3 * stride};
+    write_rows(x_T + t, 1.0f, features, tile, std::min<std::int64_t>(4, count - t), four);
+  }
+}
+
 // What one head makes of its steps in one chunk. With s_t = sum of dt * A up to t (here times log2 e): the state decays
 // by exp(s_t) from the chunk's start to t, by exp(s_last - s_t) from t to the end, by exp(s_t - s_r) from r to t.
 struct Head {
@@ -241,7 +258,7 @@ struct Group {
     pack_rows(k, a.Bm, g, a.N, width, B_rows);
     pack_rows(k, a.Cm, g, a.N, width, C_rows);
     for (std::int64_t i = 0; i < k.padded_steps / T; ++i) {
-      transpose(C_rows + i * T * width, width, T, a.N, T, C_tile(i));
+      transpose_tile(C_rows + i * T * width, width, a.N, T, C_tile(i));
       products<NV>(C_tile(i), a.N, B_rows, width, seen(k, i), pair_tile(i));
     }
   }
@@ -277,14 +294,11 @@ void outputs_range(const Args<float>& a, std::int64_t begin, std::int64_t end) {
             hn::Store(hn::Mul(hn::Mul(hn::Load(kTag, pairs + at), dt), decay), kTag, weights + at);
           }
         }
-        // y = exp(s_t) h C_t + sum over r <= t of exp(s_t - s_r) (C_t . B_r) dt_r x_r
+        for (std::int64_t r = t0; r < seen; ++r) weights[r * T + r - t0] += D_h;
+        // y = exp(s_t) h C_t + sum over r <= t of exp(s_t - s_r) (C_t . B_r) dt_r x_r + D x_t
         products<NV>(group.C_tile(i), a.N, state_of(a, a.states, b, c, h), group.width, a.P, y_T);
         accumulate<NV>(weights, seen, a.x.at(b, k.first, h), a.x.sl, a.P, y_T, from_start);
-        for (std::int64_t t = t0; t < std::min(k.steps, t0 + T); ++t) {
-          const float* x = a.x.at(b, k.first + t, h);
-          float* y = a.y + ((b * a.L + k.first + t) * a.H + h) * a.P;
-          for (std::int64_t p = 0; p < a.P; ++p) y[p] = y_T[p * T + t - t0] + D_h * x[p];
-        }
+        write_tile(y_T, a.P, T, std::min(k.steps - t0, T), a.H * a.P, a.y + ((b * a.L + k.first + t0) * a.H + h) * a.P);
       }
     }
   }
@@ -323,7 +337,7 @@ struct HeadGradient {
     const std::int64_t t0 = i * T, seen = group.seen(k, i);
     const float *C_T = group.C_tile(i), *pairs = group.pair_tile(i);
     V one[NV], row_sum[NV];
-    transpose(dy_rows + t0 * x_width, x_width, T, a.P, T, dy_T);
+    transpose_tile(dy_rows + t0 * x_width, x_width, a.P, T, dy_T);
     HYMBA_UNROLL
     for (std::size_t j = 0; j < NV; ++j) {
       one[j] = hn::Set(kTag, 1.0f), row_sum[j] = hn::Zero(kTag);
@@ -378,9 +392,11 @@ struct HeadGradient {
       scale_row(a.x.at(k.b, k.first + t, h), head.dt[t] * head.to_end[t], a.P, a.P, u_rows + t * a.P);
     }
     sum_over_rows({u_rows, a.P, 1}, a.P, k.steps, dh, width, dB);
-    std::fill_n(dh_T, a.N * x_width, 0.0f);
-    for (std::int64_t p = 0; p < a.P; ++p) {
-      for (std::int64_t n = 0; n < a.N; ++n) dh_T[n * x_width + p] = dh[p * width + n];
+    for (std::int64_t p = 0; p < x_width; p += 4) {
+      const std::int64_t last = a.P - 1;
+      const float* rows[4];  // past the last one: repeated into the padding
+      for (std::int64_t i = 0; i < 4; ++i) rows[i] = dh + std::min(p + i, last) * width;
+      transpose_rows(rows, 1.0f, a.N, x_width, dh_T + p);
     }
     std::fill_n(du_state, k.steps * x_width, 0.0f);
     sum_over_rows({group.B_rows, width, 1}, a.N, k.steps, dh_T, x_width, du_state);
@@ -459,10 +475,10 @@ void gradients_range(const Args<float>& a, std::int64_t begin, std::int64_t end)
       head.from_state(k, h, dh, dB);
       head.finish(k, h, dh);
     }
-    for (std::int64_t t = 0; t < k.steps; ++t) {
-      const std::int64_t row = ((b * a.L + k.first + t) * a.G + g) * a.N;
-      std::copy_n(dB + t * width, a.N, a.dB + row);
-      for (std::int64_t n = 0; n < a.N; ++n) a.dC[row + n] = dC_T[(t / T * a.N + n) * T + t % T];
+    const std::int64_t row = ((b * a.L + k.first) * a.G + g) * a.N;
+    for (std::int64_t t = 0; t < k.steps; ++t) std::copy_n(dB + t * width, a.N, a.dB + row + t * a.G * a.N);
+    for (std::int64_t t = 0; t < k.steps; t += T) {
+      write_tile(dC_T + t * a.N, a.N, T, std::min(k.steps - t, T), a.G * a.N, a.dC + row + t * a.G * a.N);
     }
   }
 }

@@ -69,11 +69,16 @@ T* mutable_data(const at::Tensor& t) {
   return t.defined() ? t.data_ptr<T>() : nullptr;
 }
 
+// Small states: short chunks, since the work on pairs of steps grows with the chunk and outweighs that on states.
+std::int64_t chunk_for(std::int64_t P, std::int64_t N, std::int64_t most) {
+  return std::min<std::int64_t>(most, P * N <= 512 ? 16 : P * N < 4096 ? 32 : most);
+}
+
 template <class T>
 Args<T> make_args(const Arguments& t, const SsdOptions& o) {
   Args<T> a;
   a.B = t.x.size(0), a.L = t.x.size(1), a.H = t.x.size(2), a.P = t.x.size(3), a.G = t.B.size(2), a.N = t.B.size(3);
-  a.chunk = o.chunk, a.softplus = o.softplus;
+  a.chunk = chunk_for(a.P, a.N, o.chunk), a.softplus = o.softplus;
   a.dt_min = o.dt_min > 0 ? static_cast<T>(o.dt_min) : -std::numeric_limits<T>::infinity();
   a.dt_max = static_cast<T>(o.dt_max);
   a.x = rows<T>(t.x), a.dt = rows<T>(t.dt), a.Bm = rows<T>(t.B), a.Cm = rows<T>(t.C);
@@ -81,10 +86,15 @@ Args<T> make_args(const Arguments& t, const SsdOptions& o) {
   return a;
 }
 
+// One pass over its tasks; `macs`: multiply-adds of all of them, at about 20 a nanosecond.
 using Pass = void (*)(const Args<float>&, std::int64_t, std::int64_t);
-void run(const Args<float>& a, std::int64_t tasks, Pass pass) {
-  parallel_tasks(tasks, [&](std::int64_t begin, std::int64_t end) { pass(a, begin, end); });
+void run(const Args<float>& a, std::int64_t tasks, std::int64_t macs, Pass pass) {
+  const double nanoseconds = static_cast<double>(macs) / (20.0 * static_cast<double>(std::max<std::int64_t>(tasks, 1)));
+  parallel_tasks(tasks, grain_for(nanoseconds), [&](std::int64_t begin, std::int64_t end) { pass(a, begin, end); });
 }
+
+std::int64_t state_macs(const Args<float>& a) { return a.B * a.L * a.H * (a.P * a.N + 128); }
+std::int64_t pair_macs(const Args<float>& a) { return a.B * a.L * a.H * a.chunk * (a.P + a.N + 16); }
 
 // y, the last state, and what the backward pass needs: the states between chunks and the chunks' decays.
 variable_list forward_pass(const Arguments& t, const SsdOptions& o) {
@@ -101,9 +111,9 @@ variable_list forward_pass(const Arguments& t, const SsdOptions& o) {
   const at::Tensor decay = at::empty({head_tasks(a)}, t.x.options());
   a.y = y.data_ptr<float>(), a.h = h.data_ptr<float>();
   a.states = states.data_ptr<float>(), a.decay = decay.data_ptr<float>();
-  run(a, head_tasks(a), ssd_detail::chunk_states);
-  run(a, pass_tasks(a), ssd_detail::pass_states);
-  run(a, group_tasks(a), ssd_detail::outputs);
+  run(a, head_tasks(a), state_macs(a), ssd_detail::chunk_states);
+  run(a, pass_tasks(a), state_macs(a) / a.chunk, ssd_detail::pass_states);
+  run(a, group_tasks(a), state_macs(a) + pair_macs(a), ssd_detail::outputs);
   return {y, h, states, decay};
 }
 
@@ -135,9 +145,9 @@ variable_list backward_pass(const Arguments& t, const SsdOptions& o, const at::T
   const at::Tensor dA = partial(t.A), dD = partial(t.D), dbias = partial(t.dt_bias);
   a.states = states.data_ptr<float>(), a.decay = decay.data_ptr<float>(), a.dstates = dstates.data_ptr<float>();
   a.dA = mutable_data<float>(dA), a.dD = mutable_data<float>(dD), a.dbias = mutable_data<float>(dbias);
-  run(a, head_tasks(a), ssd_detail::chunk_gradients);
-  run(a, pass_tasks(a), ssd_detail::pass_gradients);
-  run(a, group_tasks(a), ssd_detail::gradients);
+  run(a, head_tasks(a), state_macs(a), ssd_detail::chunk_gradients);
+  run(a, pass_tasks(a), state_macs(a) / a.chunk, ssd_detail::pass_gradients);
+  run(a, group_tasks(a), 3 * state_macs(a) + 2 * pair_macs(a), ssd_detail::gradients);
   grads[2] = sum_over_first(dA), grads[5] = sum_over_first(dD), grads[6] = sum_over_first(dbias);
   return grads;
 }
@@ -212,9 +222,7 @@ at::Tensor ssd_state_update(at::Tensor& h_BHPN, const at::Tensor& x_BHP, const a
   }
   auto a = make_args<float>(t, options);
   a.y = y.data_ptr<float>(), a.h = h_BHPN.data_ptr<float>();
-  // Steps of a few heads: a thread's start costs more than 32 k multiply-adds.
-  parallel_tasks(pass_tasks(a), std::max<std::int64_t>(1, 32768 / (a.P * a.N)),
-                 [&](std::int64_t begin, std::int64_t end) { ssd_detail::step(a, begin, end); });
+  run(a, pass_tasks(a), 2 * state_macs(a), ssd_detail::step);
   return y;
 }
 

@@ -63,8 +63,15 @@ Args<T> args_of(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, c
 
 void run_forward(Args<double>& a) { reference_forward(a); }
 
+// Time of `per_pair` multiply-adds, at about 20 a nanosecond, for each pair of one task's rows and the keys they visit.
+double task_nanoseconds(const Args<float>& a, std::int64_t rows, std::int64_t per_pair) {
+  const std::int64_t seen = a.window < 0 ? a.S : std::min(a.S, a.window + a.prefix);
+  return static_cast<double>(rows * seen) * static_cast<double>(per_pair + 16) / 20.0;
+}
+
 void run_forward(Args<float>& a) {
-  parallel_tasks(forward_tasks(a), [&](std::int64_t begin, std::int64_t end) { cpu_forward(a, begin, end); });
+  const std::int64_t rows = std::min(kTaskRows, a.L * (a.H / a.K));
+  parallel_tasks(forward_tasks(a), grain_for(task_nanoseconds(a, rows, a.P + a.V)), [&](std::int64_t begin, std::int64_t end) { cpu_forward(a, begin, end); });
 }
 
 void run_backward(Args<double>& a) { reference_backward(a); }
@@ -76,7 +83,8 @@ void run_backward(Args<float>& a, const at::TensorOptions& options) {
   a.chunks = std::clamp<std::int64_t>((kTasks + pairs - 1) / pairs, 1, std::max<std::int64_t>(row_tasks(a), 1));
   at::Tensor partial = at::empty({partial_floats(a)}, options);
   a.partial = partial.data_ptr<float>();
-  parallel_tasks(backward_tasks(a), [&](std::int64_t begin, std::int64_t end) { cpu_backward(a, begin, end); });
+  const double nanoseconds = task_nanoseconds(a, a.L * (a.H / a.K) / a.chunks, 3 * a.P + 2 * a.V);
+  parallel_tasks(backward_tasks(a), grain_for(nanoseconds), [&](std::int64_t begin, std::int64_t end) { cpu_backward(a, begin, end); });
   if (a.chunks > 1) {
     parallel_tasks(a.B * a.S * a.K, 256,
                    [&](std::int64_t begin, std::int64_t end) { cpu_reduce(a, begin, end); });
