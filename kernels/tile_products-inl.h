@@ -171,6 +171,25 @@ HWY_INLINE void transpose_4x4(FourVec v[4]) {
   v[3] = hn::BitCast(d, hn::InterleaveUpper(d64, high01, high23));
 }
 
+// out[i] = scale * in[i]; four at a time, since rows are often shorter than a vector.
+HWY_INLINE void scale_row(const float* in, float scale, std::int64_t n, float* out) {
+  const FourTag d;
+  const FourVec s = hn::Set(d, scale);
+  std::int64_t i = 0;
+  for (; i + 4 <= n; i += 4) hn::StoreU(hn::Mul(s, hn::LoadU(d, in + i)), d, out + i);
+  for (; i < n; ++i) out[i] = scale * in[i];
+}
+
+HWY_INLINE float dot_row(const float* x, const float* y, std::int64_t n) {
+  const FourTag d;
+  FourVec sums = hn::Zero(d);
+  std::int64_t i = 0;
+  for (; i + 4 <= n; i += 4) sums = hn::MulAdd(hn::LoadU(d, x + i), hn::LoadU(d, y + i), sums);
+  float sum = hn::GetLane(hn::SumOfLanes(d, sums));
+  for (; i < n; ++i) sum += x[i] * y[i];
+  return sum;
+}
+
 // out[i * tile + t] = scale * rows[t][i] for four rows t.
 HWY_INLINE void transpose_rows(const float* const rows[4], float scale, std::int64_t features, std::int64_t tile,
                                float* out) {

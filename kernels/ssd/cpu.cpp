@@ -58,18 +58,16 @@ float* state_of(const Args<float>& a, float* states, std::int64_t b, std::int64_
 }
 
 // out[i] = factor * in[i], zeros from n to width.
-HWY_INLINE void scale_row(const float* in, float factor, std::int64_t n, std::int64_t width, float* out) {
-  const V f = hn::Set(kTag, factor);
-  std::int64_t i = 0;
-  for (; i < n; i += kLanes) store_part(hn::Mul(f, load_part(in + i, n - i)), out + i, width - i);
-  for (; i < width; i += kLanes) store_part(hn::Zero(kTag), out + i, width - i);
+HWY_INLINE void scale_padded(const float* in, float factor, std::int64_t n, std::int64_t width, float* out) {
+  scale_row(in, factor, n, out);
+  for (std::int64_t i = n; i < width; ++i) out[i] = 0;
 }
 
 // Rows [padded_steps][width] of a chunk: those of x, zeros behind its features and behind the last step.
 void pack_rows(const Chunk& k, const Rows<float>& x, std::int64_t i, std::int64_t features, std::int64_t width,
                float* out) {
   for (std::int64_t t = 0; t < k.steps; ++t, out += width) {
-    scale_row(x.at(k.b, k.first + t, i), 1.0f, features, width, out);
+    scale_padded(x.at(k.b, k.first + t, i), 1.0f, features, width, out);
   }
   std::fill_n(out, (k.padded_steps - k.steps) * width, 0.0f);
 }
@@ -151,7 +149,7 @@ void sum_of_outer_products(const Args<float>& a, const Chunk& k, const Rows<floa
                            const Rows<float>& rows, const float* factor, float* scaled, float* state) {
   const std::int64_t width = padded(a.N);
   for (std::int64_t t = 0; t < k.steps; ++t) {
-    scale_row(rows.at(k.b, k.first + t, h / (a.H / a.G)), factor[t], a.N, width, scaled + t * width);
+    scale_padded(rows.at(k.b, k.first + t, h / (a.H / a.G)), factor[t], a.N, width, scaled + t * width);
   }
   std::fill_n(state, a.P * width, 0.0f);
   sum_over_rows({x.at(k.b, k.first, h), 1, x.sl}, k.steps, a.P, scaled, width, state);
@@ -389,7 +387,7 @@ struct HeadGradient {
   // Through the state after the chunk, with its gradient dh: to dB and to du.
   void from_state(const Chunk& k, std::int64_t h, const float* dh, float* dB) {
     for (std::int64_t t = 0; t < k.steps; ++t) {
-      scale_row(a.x.at(k.b, k.first + t, h), head.dt[t] * head.to_end[t], a.P, a.P, u_rows + t * a.P);
+      scale_row(a.x.at(k.b, k.first + t, h), head.dt[t] * head.to_end[t], a.P, u_rows + t * a.P);
     }
     sum_over_rows({u_rows, a.P, 1}, a.P, k.steps, dh, width, dB);
     for (std::int64_t p = 0; p < x_width; p += 4) {

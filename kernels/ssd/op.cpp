@@ -20,6 +20,8 @@ using ssd_detail::Args;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+constexpr double kMacsANanosecond = 20;  // roughly: to see what is worth a thread
+
 // The op's tensors in the order of its arguments; the last three may be undefined.
 struct Arguments {
   at::Tensor x, dt, A, B, C, D, dt_bias, h0;
@@ -86,11 +88,28 @@ Args<T> make_args(const Arguments& t, const SsdOptions& o) {
   return a;
 }
 
-// One pass over its tasks; `macs`: multiply-adds of all of them, at about 20 a nanosecond.
-using Pass = void (*)(const Args<float>&, std::int64_t, std::int64_t);
-void run(const Args<float>& a, std::int64_t tasks, std::int64_t macs, Pass pass) {
-  const double nanoseconds = static_cast<double>(macs) / (20.0 * static_cast<double>(std::max<std::int64_t>(tasks, 1)));
-  parallel_tasks(tasks, grain_for(nanoseconds), [&](std::int64_t begin, std::int64_t end) { pass(a, begin, end); });
+// One of three passes that follow each other: its tasks and their multiply-adds, counted for the whole batch. The tasks
+// of one sequence lie together.
+struct Pass {
+  std::int64_t tasks, macs;
+  void (*function)(const Args<float>&, std::int64_t, std::int64_t);
+};
+
+// Enough sequences: a thread takes one through all passes, with one start of threads instead of three.
+void run(const Args<float>& a, std::initializer_list<Pass> passes) {
+  if (a.B >= 2 * at::get_num_threads()) {
+    double nanoseconds = 0;
+    for (const Pass& pass : passes) nanoseconds += static_cast<double>(pass.macs) / (kMacsANanosecond * a.B);
+    parallel_tasks(a.B, grain_for(nanoseconds), [&](std::int64_t begin, std::int64_t end) {
+      for (const Pass& pass : passes) pass.function(a, pass.tasks / a.B * begin, pass.tasks / a.B * end);
+    });
+    return;
+  }
+  for (const Pass& pass : passes) {
+    const double tasks = static_cast<double>(std::max<std::int64_t>(pass.tasks, 1));
+    parallel_tasks(pass.tasks, grain_for(static_cast<double>(pass.macs) / (kMacsANanosecond * tasks)),
+                   [&](std::int64_t begin, std::int64_t end) { pass.function(a, begin, end); });
+  }
 }
 
 std::int64_t state_macs(const Args<float>& a) { return a.B * a.L * a.H * (a.P * a.N + 128); }
@@ -111,9 +130,9 @@ variable_list forward_pass(const Arguments& t, const SsdOptions& o) {
   const at::Tensor decay = at::empty({head_tasks(a)}, t.x.options());
   a.y = y.data_ptr<float>(), a.h = h.data_ptr<float>();
   a.states = states.data_ptr<float>(), a.decay = decay.data_ptr<float>();
-  run(a, head_tasks(a), state_macs(a), ssd_detail::chunk_states);
-  run(a, pass_tasks(a), state_macs(a) / a.chunk, ssd_detail::pass_states);
-  run(a, group_tasks(a), state_macs(a) + pair_macs(a), ssd_detail::outputs);
+  run(a, {{head_tasks(a), state_macs(a), ssd_detail::chunk_states},
+          {pass_tasks(a), state_macs(a) / a.chunk, ssd_detail::pass_states},
+          {group_tasks(a), state_macs(a) + pair_macs(a), ssd_detail::outputs}});
   return {y, h, states, decay};
 }
 
@@ -145,9 +164,9 @@ variable_list backward_pass(const Arguments& t, const SsdOptions& o, const at::T
   const at::Tensor dA = partial(t.A), dD = partial(t.D), dbias = partial(t.dt_bias);
   a.states = states.data_ptr<float>(), a.decay = decay.data_ptr<float>(), a.dstates = dstates.data_ptr<float>();
   a.dA = mutable_data<float>(dA), a.dD = mutable_data<float>(dD), a.dbias = mutable_data<float>(dbias);
-  run(a, head_tasks(a), state_macs(a), ssd_detail::chunk_gradients);
-  run(a, pass_tasks(a), state_macs(a) / a.chunk, ssd_detail::pass_gradients);
-  run(a, group_tasks(a), 3 * state_macs(a) + 2 * pair_macs(a), ssd_detail::gradients);
+  run(a, {{head_tasks(a), state_macs(a), ssd_detail::chunk_gradients},
+          {pass_tasks(a), state_macs(a) / a.chunk, ssd_detail::pass_gradients},
+          {group_tasks(a), 3 * state_macs(a) + 2 * pair_macs(a), ssd_detail::gradients}});
   grads[2] = sum_over_first(dA), grads[5] = sum_over_first(dD), grads[6] = sum_over_first(dbias);
   return grads;
 }
@@ -222,7 +241,7 @@ at::Tensor ssd_state_update(at::Tensor& h_BHPN, const at::Tensor& x_BHP, const a
   }
   auto a = make_args<float>(t, options);
   a.y = y.data_ptr<float>(), a.h = h_BHPN.data_ptr<float>();
-  run(a, pass_tasks(a), 2 * state_macs(a), ssd_detail::step);
+  run(a, {{pass_tasks(a), 2 * state_macs(a), ssd_detail::step}});
   return y;
 }
 

@@ -218,7 +218,7 @@ template <std::size_t NV>
 void copy_rows(const Tile<NV>& tile, const Rows<const float>& x, std::int64_t features, std::int64_t width, float* out) {
   for (std::int64_t t = 0; t < Tile<NV>::T; ++t, out += width) {
     const std::int64_t n = t < tile.rows ? features : 0;
-    if (n > 0) std::copy_n(x.at(tile.batch, tile.query[t], tile.head[t]), n, out);
+    if (n > 0) scale_row(x.at(tile.batch, tile.query[t], tile.head[t]), 1.0f, n, out);
     std::fill(out + n, out + width, 0.0f);
   }
 }
@@ -240,10 +240,8 @@ void backward_tile(const Args<float>& a, const Tile<NV>& tile, std::int64_t kv_h
   std::fill(dq_T, dq_T + T * a.P, 0.0f);
   for (std::int64_t t = 0; t < T; ++t) {
     lse[t] = a.lse[(tile.batch * a.H + tile.head[t]) * a.L + tile.query[t]];
-    const float* o = a.o.at(tile.batch, tile.query[t], tile.head[t]);
-    float sum = 0;
-    for (std::int64_t i = 0; i < a.V; ++i) sum += o[i] * do_T[i * T + t];
-    delta[t] = sum;
+    delta[t] = dot_row(a.o.at(tile.batch, tile.query[t], tile.head[t]),
+                       a.d_o.at(tile.batch, tile.query[t], tile.head[t]), a.V);
   }
   V one[NV];
   HYMBA_UNROLL
@@ -319,8 +317,8 @@ void backward_range(const Args<float>& a, std::int64_t begin, std::int64_t end) 
     }
     for (std::int64_t j = 0; a.chunks == 1 && j < a.S; ++j) {
       const std::int64_t at = (b * a.S + j) * a.K + kv_head;
-      for (std::int64_t i = 0; i < a.P; ++i) a.dk[at * a.P + i] = a.scale * dk_sum[j * k_width + i];
-      std::copy_n(dv_sum + j * v_width, a.V, a.dv + at * a.V);
+      scale_row(dk_sum + j * k_width, a.scale, a.P, a.dk + at * a.P);
+      scale_row(dv_sum + j * v_width, 1.0f, a.V, a.dv + at * a.V);
     }
   }
 }
