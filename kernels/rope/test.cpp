@@ -92,7 +92,8 @@ TEST(Rope, MatchesGolden) {
     const auto turned = [&](const char* name) { return golden.get(name).transpose(1, 2); };  // golden is [B,H,T,d]
     const auto x = testing::leaves({turned("x")}, at::kFloat);
     testing::for_each_isa([&] {
-      const at::Tensor y = rope(x[0], golden.options.at("pos0").get<std::int64_t>(), golden.options.at("base").get<double>());
+      const at::Tensor y =
+          rope(x[0], golden.options.at("pos0").get<std::int64_t>(), golden.options.at("base").get<double>());
       testing::expect_golden("out", y, turned("out"), false);
       testing::expect_golden("d_x", testing::gradients({y}, x, {turned("grad_out")})[0], turned("d_x"), true);
     });

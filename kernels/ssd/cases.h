@@ -17,8 +17,8 @@ struct Case {
   double dt_min = 0, dt_max = 1e30;
 
   std::string name() const {
-    return fmt::format("B{}_L{}_H{}_P{}_N{}_G{}_C{}{}{}{}{}", B, L, H, P, N, G, chunk, D ? "_D" : "", bias ? "_bias" : "",
-                       h0 ? "_h0" : "", softplus ? "_softplus" : "");
+    return fmt::format("B{}_L{}_H{}_P{}_N{}_G{}_C{}{}{}{}{}", B, L, H, P, N, G, chunk, D ? "_D" : "",
+                       bias ? "_bias" : "", h0 ? "_h0" : "", softplus ? "_softplus" : "");
   }
 };
 

@@ -2,11 +2,11 @@
 // ("tile": T steps); what depends on a pair of steps is a block [r][T] of earlier steps r by the steps of a tile.
 #include "kernels/targets.h"
 //
-#include "kernels/ssd/kernel.h"
-
 #include <hwy/aligned_allocator.h>
 
 #include <cmath>
+
+#include "kernels/ssd/kernel.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/ssd/cpu.cpp"
@@ -176,7 +176,9 @@ void local_pass(const Args<float>& a, std::int64_t begin, std::int64_t end) {
   }
 }
 
-void chunk_states_tasks(const Args<float>& a, std::int64_t begin, std::int64_t end) { local_pass<false>(a, begin, end); }
+void chunk_states_tasks(const Args<float>& a, std::int64_t begin, std::int64_t end) {
+  local_pass<false>(a, begin, end);
+}
 void chunk_gradients_tasks(const Args<float>& a, std::int64_t begin, std::int64_t end) {
   local_pass<true>(a, begin, end);
 }
@@ -302,7 +304,7 @@ void outputs_range(const Args<float>& a, std::int64_t begin, std::int64_t end) {
   }
 }
 
-// The gradients of one head in one chunk (README.md, equations 8 to 14).
+// The gradients of one head in one chunk (README.md, equations 7 to 14).
 template <std::size_t NV>
 struct HeadGradient {
   static constexpr std::int64_t T = NV * kLanes;
@@ -319,7 +321,11 @@ struct HeadGradient {
     return steps * (Head::kArrays + 3 * padded(a.P) + a.P + 2 * T + 2) + T * (2 * a.P + a.N) + a.N * padded(a.P) + 512;
   }
   HeadGradient(const Args<float>& args, const Group<NV>& shared, Scratch& scratch)
-      : a(args), group(shared), longest(shared.longest), width(shared.width), x_width(padded(args.P)),
+      : a(args),
+        group(shared),
+        longest(shared.longest),
+        width(shared.width),
+        x_width(padded(args.P)),
         head(scratch, longest) {
     for (float** rows : {&dy_rows, &du, &du_state}) *rows = scratch.take(longest * x_width);
     u_rows = scratch.take(longest * a.P);

@@ -20,9 +20,9 @@ struct Args {
   std::int64_t B = 0, L = 0, H = 0, P = 0, G = 1, N = 0, chunk = 64;
   bool softplus = true;
   T dt_min = 0, dt_max = std::numeric_limits<T>::infinity();
-  Rows<T> x, dt, Bm, Cm;                                          // dt: [B,L,H,1]
+  Rows<T> x, dt, Bm, Cm;                                               // dt: [B,L,H,1]
   const T *A = nullptr, *D = nullptr, *bias = nullptr, *h0 = nullptr;  // h0 [B,H,P,N]; the last three may be null
-  T *y = nullptr, *h = nullptr;                                   // [B,L,H,P], [B,H,P,N]
+  T *y = nullptr, *h = nullptr;                                        // [B,L,H,P], [B,H,P,N]
 
   // Backward: gradients of y and h (dh may be null), then what it writes. dA, dD and dbias are partial sums
   // [B * chunks, H] in cpu.cpp and sums [H] in reference.cpp; dD, dbias and dh0 may be null.

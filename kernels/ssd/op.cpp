@@ -50,10 +50,14 @@ void check(const char* op, const Arguments& t, const SsdOptions& o) {
 
 // Rows keep their strides; the small tensors become contiguous.
 Arguments dense(const Arguments& t) {
-  return {with_dense_rows(t.x),         t.dt,
-          t.A.contiguous(),             with_dense_rows(t.B),
-          with_dense_rows(t.C),         contiguous_or_undefined(t.D),
-          contiguous_or_undefined(t.dt_bias), contiguous_or_undefined(t.h0)};
+  return {with_dense_rows(t.x),
+          t.dt,
+          t.A.contiguous(),
+          with_dense_rows(t.B),
+          with_dense_rows(t.C),
+          contiguous_or_undefined(t.D),
+          contiguous_or_undefined(t.dt_bias),
+          contiguous_or_undefined(t.h0)};
 }
 
 template <class T>
@@ -140,7 +144,8 @@ variable_list forward_pass(const Arguments& t, const SsdOptions& o) {
 variable_list backward_pass(const Arguments& t, const SsdOptions& o, const at::Tensor& states, const at::Tensor& decay,
                             const at::Tensor& dy, const at::Tensor& dh) {
   const auto like = [](const at::Tensor& x) { return x.defined() ? at::empty(x.sizes(), x.options()) : at::Tensor(); };
-  variable_list grads = {like(t.x), like(t.dt), like(t.A), like(t.B), like(t.C), like(t.D), like(t.dt_bias), like(t.h0)};
+  variable_list grads = {like(t.x), like(t.dt), like(t.A),       like(t.B),
+                         like(t.C), like(t.D),  like(t.dt_bias), like(t.h0)};
   const auto fill = [&](auto& a) {
     using T = std::remove_cv_t<std::remove_pointer_t<decltype(a.y)>>;
     a.dy = rows<T>(dy), a.dh = data<T>(dh);
@@ -177,10 +182,11 @@ class Ssd : public torch::autograd::Function<Ssd> {
                                const at::Tensor& B, const at::Tensor& C, const std::optional<at::Tensor>& D,
                                const std::optional<at::Tensor>& dt_bias, const std::optional<at::Tensor>& h0,
                                const SsdOptions& options) {
-    const Arguments given{x, dt, A, B, C, D.value_or(at::Tensor()), dt_bias.value_or(at::Tensor()),
-                          h0.value_or(at::Tensor())};
+    const Arguments given{
+        x, dt, A, B, C, D.value_or(at::Tensor()), dt_bias.value_or(at::Tensor()), h0.value_or(at::Tensor())};
     const auto out = forward_pass(dense(given), options);
-    context->save_for_backward({given.x, given.dt, given.A, given.B, given.C, given.D, given.dt_bias, given.h0, out[2], out[3]});
+    context->save_for_backward(
+        {given.x, given.dt, given.A, given.B, given.C, given.D, given.dt_bias, given.h0, out[2], out[3]});
     context->saved_data["softplus"] = options.softplus;
     context->saved_data["dt_min"] = options.dt_min;
     context->saved_data["dt_max"] = options.dt_max;
@@ -210,7 +216,8 @@ std::tuple<at::Tensor, at::Tensor> ssd(const at::Tensor& x_BLHP, const at::Tenso
   const Arguments t{x_BLHP, dt_BLH, A_H, B_BLGN, C_BLGN, D_H, dt_bias_H, h0_BHPN};
   check("ssd", t, options);
   if (needs_gradient({&t.x, &t.dt, &t.A, &t.B, &t.C, &t.D, &t.dt_bias, &t.h0})) {
-    const auto out = Ssd::apply(t.x, t.dt, t.A, t.B, t.C, if_defined(t.D), if_defined(t.dt_bias), if_defined(t.h0), options);
+    const auto out =
+        Ssd::apply(t.x, t.dt, t.A, t.B, t.C, if_defined(t.D), if_defined(t.dt_bias), if_defined(t.h0), options);
     return {out[0], out[1]};
   }
   const auto out = forward_pass(dense(t), options);
@@ -228,8 +235,8 @@ at::Tensor ssd_state_update(at::Tensor& h_BHPN, const at::Tensor& x_BHP, const a
   require(C_BGN.defined() && C_BGN.dim() == 3, "[{}] C_BGN: expected [B, G, N], got {}", op, describe(C_BGN));
   require(h_BHPN.defined() && h_BHPN.is_contiguous(), "[{}] h_BHPN: expected a contiguous tensor, got {}", op,
           describe(h_BHPN));
-  const Arguments given{x_BHP.unsqueeze(1), dt_BH.unsqueeze(1), A_H, B_BGN.unsqueeze(1),
-                        C_BGN.unsqueeze(1), D_H,                dt_bias_H, h_BHPN};
+  const Arguments given{
+      x_BHP.unsqueeze(1), dt_BH.unsqueeze(1), A_H, B_BGN.unsqueeze(1), C_BGN.unsqueeze(1), D_H, dt_bias_H, h_BHPN};
   check(op, given, options);
   const Arguments t = dense(given);
   const at::Tensor y = at::empty(x_BHP.sizes(), x_BHP.options());

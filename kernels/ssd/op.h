@@ -10,10 +10,10 @@
 namespace hymba::kernels {
 
 struct SsdOptions {
-  bool softplus = true;                                      // dt = softplus(dt + dt_bias), else dt + dt_bias
-  double dt_min = 0;                                         // dt is then clamped from below (0: not) and above
-  double dt_max = std::numeric_limits<double>::infinity();   // (transformers: time_step_limit)
-  std::int64_t chunk = 64;                                   // most steps a chunk (small states: fewer)
+  bool softplus = true;                                     // dt = softplus(dt + dt_bias), else dt + dt_bias
+  double dt_min = 0;                                        // dt is then clamped from below (0: not) and above
+  double dt_max = std::numeric_limits<double>::infinity();  // (transformers: time_step_limit)
+  std::int64_t chunk = 64;                                  // most steps a chunk (small states: fewer)
 };
 
 // x_BLHP; dt_BLH; A_H (negative); B_BLGN and C_BLGN, head h reads group h / (H/G); D_H, dt_bias_H, h0_BHPN may be

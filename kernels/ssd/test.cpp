@@ -87,8 +87,8 @@ TEST(Ssd, ChunkSizeChangesOnlyTheRounding) {
   testing::for_each_isa([&] {
     for (const std::int64_t chunk : {1, 5, 16, 31, 64, 75, 1000}) {
       const SsdOptions options{true, 0, 1e30, chunk};
-      compare("chunk " + std::to_string(chunk), run_all(testing::leaves(t, at::kFloat), options, upstream(c, at::kFloat)),
-              expected);
+      compare("chunk " + std::to_string(chunk),
+              run_all(testing::leaves(t, at::kFloat), options, upstream(c, at::kFloat)), expected);
     }
   });
 }
@@ -154,9 +154,8 @@ TEST(Ssd, StrongDecaysStayFinite) {
   Tensors t = make_inputs(c);
   t[2] = t[2].mul(50);
   const Tensors expected = run_all(testing::leaves(t, at::kDouble), {}, upstream(c, at::kDouble));
-  testing::for_each_isa([&] {
-    compare("strong decay", run_all(testing::leaves(t, at::kFloat), {}, upstream(c, at::kFloat)), expected);
-  });
+  testing::for_each_isa(
+      [&] { compare("strong decay", run_all(testing::leaves(t, at::kFloat), {}, upstream(c, at::kFloat)), expected); });
 }
 
 TEST(Ssd, LengthZeroKeepsTheState) {

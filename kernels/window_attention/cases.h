@@ -13,9 +13,7 @@ struct Case {
   std::int64_t B, L, H, K, P, V;
   std::int64_t window = -1, prefix = 0;
 
-  std::string name() const {
-    return fmt::format("B{}_L{}_H{}_K{}_P{}_V{}_W{}_M{}", B, L, H, K, P, V, window, prefix);
-  }
+  std::string name() const { return fmt::format("B{}_L{}_H{}_K{}_P{}_V{}_W{}_M{}", B, L, H, K, P, V, window, prefix); }
 };
 
 // Odd lengths, feature counts that fill no vector, windows at the edges of the length, one row, one task cut in chunks.
@@ -32,8 +30,8 @@ inline std::vector<Case> test_cases() {
 // Training sizes first (P small), then Hymba's own shape.
 inline std::vector<Case> bench_cases() {
   return {
-      {8, 256, 8, 4, 8, 16, 32, 8},   {8, 256, 8, 4, 8, 16},          {16, 128, 4, 4, 16, 32, 64, 16},
-      {32, 128, 16, 16, 8, 8, 16},    {8, 512, 4, 2, 16, 32, 64, 16}, {1, 2048, 25, 5, 64, 128, 1024, 128},
+      {8, 256, 8, 4, 8, 16, 32, 8}, {8, 256, 8, 4, 8, 16},          {16, 128, 4, 4, 16, 32, 64, 16},
+      {32, 128, 16, 16, 8, 8, 16},  {8, 512, 4, 2, 16, 32, 64, 16}, {1, 2048, 25, 5, 64, 128, 1024, 128},
       {1, 2048, 25, 5, 64, 128},
   };
 }

@@ -4,20 +4,20 @@
 // keys that stay in L1 (README.md, "How it runs").
 #include "kernels/targets.h"
 //
+#include <hwy/aligned_allocator.h>
+
 #include <algorithm>
-#include <cmath>
-#include <cstddef>
 #include <vector>
 
-#include "kernels/window_attention/backend.h"
+#include "kernels/window_attention/kernel.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/window_attention/cpu.cpp"
-#include "hwy/foreach_target.h"
-#include "hwy/highway.h"
-// After highway.h: it looks at the target.
-#include "hwy/aligned_allocator.h"
-#include "hwy/contrib/math/math-inl.h"
+#include <hwy/foreach_target.h>
+// Must come after foreach_target.h, which includes this file once an instruction set.
+#include <hwy/contrib/math/math-inl.h>
+#include <hwy/highway.h>
+
 #include "kernels/tile_products-inl.h"
 
 #ifndef HYMBA_WINDOW_ATTENTION_ONCE
@@ -25,10 +25,10 @@
 
 namespace hymba::kernels::window_attention_detail {
 
-inline constexpr std::int64_t kKeyBlock = 64;           // keys a block, forward
-inline constexpr std::int64_t kBackwardKeyBlock = 32;   // keys a block, backward: two score blocks must fit
-inline constexpr float kMasked = -1e30f;                // score of a masked pair
-inline constexpr float kLowest = -0.5e30f;              // running maximum at the start: above kMasked, so exp2 gives 0
+inline constexpr std::int64_t kKeyBlock = 64;          // keys a block, forward
+inline constexpr std::int64_t kBackwardKeyBlock = 32;  // keys a block, backward: two score blocks must fit
+inline constexpr float kMasked = -1e30f;               // score of a masked pair
+inline constexpr float kLowest = -0.5e30f;             // running maximum at the start: above kMasked, so exp2 gives 0
 
 // Keys [lo, hi) that some row of the tile may see; key j is at position j + offset; visible if 0 <= a - b < window.
 struct KeyRange {
@@ -170,8 +170,7 @@ void forward_tile(const Args<float>& a, const Tile<NV>& tile, std::int64_t kv_he
       for (std::size_t j = 0; j < NV; ++j) high[j] = top[j];
       for (std::int64_t i = 0; i < keys; ++i) {
         HYMBA_UNROLL
-        for (std::size_t j = 0; j < NV; ++j) high[j] =
-            hn::Max(high[j], hn::Load(d, scores + i * T + j * kLanes));
+        for (std::size_t j = 0; j < NV; ++j) high[j] = hn::Max(high[j], hn::Load(d, scores + i * T + j * kLanes));
       }
       HYMBA_UNROLL
       for (std::size_t j = 0; j < NV; ++j) {
@@ -213,9 +212,10 @@ std::int64_t backward_scratch(const Args<float>& a) {
   return Tile<NV>::T * (2 * a.P + a.V + padded(a.P) + padded(a.V) + 2 * kBackwardKeyBlock);
 }
 
-// The lanes' rows of x, zero-padded to `width` features; lanes past the end are zeros, so they add nothing to dk and dv.
+// The lanes' rows of x, zero-padded to `width` features; lanes past the end are zeros: they add nothing to dk and dv.
 template <std::size_t NV>
-void copy_rows(const Tile<NV>& tile, const Rows<const float>& x, std::int64_t features, std::int64_t width, float* out) {
+void copy_rows(const Tile<NV>& tile, const Rows<const float>& x, std::int64_t features, std::int64_t width,
+               float* out) {
   for (std::int64_t t = 0; t < Tile<NV>::T; ++t, out += width) {
     const std::int64_t n = t < tile.rows ? features : 0;
     if (n > 0) scale_row(x.at(tile.batch, tile.query[t], tile.head[t]), 1.0f, n, out);
@@ -226,7 +226,7 @@ void copy_rows(const Tile<NV>& tile, const Rows<const float>& x, std::int64_t fe
 // Writes dq of the tile's rows and adds to dk_sum [S][padded P] (without the scale) and dv_sum [S][padded V].
 template <std::size_t NV>
 void backward_tile(const Args<float>& a, const Tile<NV>& tile, std::int64_t kv_head, float* scratch, float* dk_sum,
-                  float* dv_sum) {
+                   float* dv_sum) {
   constexpr std::int64_t T = Tile<NV>::T;
   const D d;
   const std::int64_t k_width = padded(a.P), v_width = padded(a.V);
@@ -323,11 +323,11 @@ void backward_range(const Args<float>& a, std::int64_t begin, std::int64_t end) 
   }
 }
 
-void forward_tasks_any(const Args<float>& a, std::int64_t begin, std::int64_t end) {
+void forward_tasks_in(const Args<float>& a, std::int64_t begin, std::int64_t end) {
   two_vectors(a) ? forward_range<2>(a, begin, end) : forward_range<1>(a, begin, end);
 }
 
-void backward_tasks_any(const Args<float>& a, std::int64_t begin, std::int64_t end) {
+void backward_tasks_in(const Args<float>& a, std::int64_t begin, std::int64_t end) {
   two_vectors(a) ? backward_range<2>(a, begin, end) : backward_range<1>(a, begin, end);
 }
 
@@ -338,15 +338,15 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace hymba::kernels::window_attention_detail {
 
-HWY_EXPORT(forward_tasks_any);
-HWY_EXPORT(backward_tasks_any);
+HWY_EXPORT(forward_tasks_in);
+HWY_EXPORT(backward_tasks_in);
 
 void cpu_forward(const Args<float>& a, std::int64_t begin, std::int64_t end) {
-  HWY_DYNAMIC_DISPATCH(forward_tasks_any)(a, begin, end);
+  HWY_DYNAMIC_DISPATCH(forward_tasks_in)(a, begin, end);
 }
 
 void cpu_backward(const Args<float>& a, std::int64_t begin, std::int64_t end) {
-  HWY_DYNAMIC_DISPATCH(backward_tasks_any)(a, begin, end);
+  HWY_DYNAMIC_DISPATCH(backward_tasks_in)(a, begin, end);
 }
 
 std::int64_t partial_floats(const Args<float>& a) {

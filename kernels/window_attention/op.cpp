@@ -9,7 +9,7 @@
 
 #include "kernels/check.h"
 #include "kernels/parallel.h"
-#include "kernels/window_attention/backend.h"
+#include "kernels/window_attention/kernel.h"
 
 namespace hymba::kernels {
 namespace {
@@ -29,8 +29,8 @@ void check(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const 
   check_tensor(kOp, "k_BSKP", k, type, {B, S, K, P});
   require(v.defined() && v.dim() == 4, "[{}] v_BSKV: expected [{}, {}, {}, Vd], got {}", kOp, B, S, K, describe(v));
   check_tensor(kOp, "v_BSKV", v, type, {B, S, K, v.size(3)});
-  require(P > 0 && K > 0 && H % K == 0, "[{}] q_BLHP: expected P > 0 and heads that are a multiple of the {} KV heads, got {}",
-          kOp, K, describe(q));
+  require(P > 0 && K > 0 && H % K == 0,
+          "[{}] q_BLHP: expected P > 0 and heads that are a multiple of the {} KV heads, got {}", kOp, K, describe(q));
   require(options.window == -1 || options.window > 0, "[{}] window: expected -1 or > 0, got {}", kOp, options.window);
   require(options.prefix >= 0, "[{}] prefix: expected >= 0, got {}", kOp, options.prefix);
   require(options.key_gap >= 0, "[{}] key_gap: expected >= 0, got {}", kOp, options.key_gap);
@@ -54,8 +54,8 @@ Args<T> args_of(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, c
   a.S = k.size(1), a.K = k.size(2), a.V = v.size(3);
   a.window = o.window, a.prefix = o.prefix, a.key_gap = o.key_gap;
   a.q_start = o.q_start >= 0 ? o.q_start : a.key_position(a.S - 1) - a.L + 1;
-  require(a.q_start >= 0, "[{}] q_start: expected at least as many keys as queries where -1, got L={} S={}", kOp,
-          a.L, a.S);
+  require(a.q_start >= 0, "[{}] q_start: expected at least as many keys as queries where -1, got L={} S={}", kOp, a.L,
+          a.S);
   a.scale = static_cast<T>(o.scale > 0 ? o.scale : 1 / std::sqrt(static_cast<double>(a.P)));
   a.q = view<T>(q), a.k = view<T>(k), a.v = view<T>(v);
   return a;
@@ -71,7 +71,8 @@ double task_nanoseconds(const Args<float>& a, std::int64_t rows, std::int64_t pe
 
 void run_forward(Args<float>& a) {
   const std::int64_t rows = std::min(kTaskRows, a.L * (a.H / a.K));
-  parallel_tasks(forward_tasks(a), grain_for(task_nanoseconds(a, rows, a.P + a.V)), [&](std::int64_t begin, std::int64_t end) { cpu_forward(a, begin, end); });
+  parallel_tasks(forward_tasks(a), grain_for(task_nanoseconds(a, rows, a.P + a.V)),
+                 [&](std::int64_t begin, std::int64_t end) { cpu_forward(a, begin, end); });
 }
 
 void run_backward(Args<double>& a) { reference_backward(a); }
@@ -84,10 +85,10 @@ void run_backward(Args<float>& a, const at::TensorOptions& options) {
   at::Tensor partial = at::empty({partial_floats(a)}, options);
   a.partial = partial.data_ptr<float>();
   const double nanoseconds = task_nanoseconds(a, a.L * (a.H / a.K) / a.chunks, 3 * a.P + 2 * a.V);
-  parallel_tasks(backward_tasks(a), grain_for(nanoseconds), [&](std::int64_t begin, std::int64_t end) { cpu_backward(a, begin, end); });
+  parallel_tasks(backward_tasks(a), grain_for(nanoseconds),
+                 [&](std::int64_t begin, std::int64_t end) { cpu_backward(a, begin, end); });
   if (a.chunks > 1) {
-    parallel_tasks(a.B * a.S * a.K, 256,
-                   [&](std::int64_t begin, std::int64_t end) { cpu_reduce(a, begin, end); });
+    parallel_tasks(a.B * a.S * a.K, 256, [&](std::int64_t begin, std::int64_t end) { cpu_reduce(a, begin, end); });
   }
 }
 
@@ -143,9 +144,8 @@ class WindowAttention : public torch::autograd::Function<WindowAttention> {
     if (saved[3].numel() == 0 || k.size(1) == 0) {
       return {at::zeros_like(q), at::zeros_like(k), at::zeros_like(v), at::Tensor()};
     }
-    return q.scalar_type() == at::kFloat
-               ? backward_of<float>(q, k, v, saved[3], saved[4], gradients[0], options)
-               : backward_of<double>(q, k, v, saved[3], saved[4], gradients[0], options);
+    return q.scalar_type() == at::kFloat ? backward_of<float>(q, k, v, saved[3], saved[4], gradients[0], options)
+                                         : backward_of<double>(q, k, v, saved[3], saved[4], gradients[0], options);
   }
 };
 

@@ -9,11 +9,12 @@ namespace hymba::kernels {
 
 // The query at position a sees the key at position b if b <= a and (window < 0 or a - b < window or b < prefix).
 struct WindowAttentionOptions {
-  std::int64_t window = -1;   // W keys, the query's own position included; -1: all
-  std::int64_t prefix = 0;    // positions below this are visible to every later query
-  std::int64_t q_start = -1;  // position of query 0; query i is at q_start + i. -1: the queries are the last L positions
-  std::int64_t key_gap = 0;   // key j is at position j for j < prefix, else at j + key_gap (a cache that dropped keys)
-  double scale = 0;           // 0: 1/sqrt(P)
+  std::int64_t window = -1;  // W keys, the query's own position included; -1: all
+  std::int64_t prefix = 0;   // positions below this are visible to every later query
+  std::int64_t q_start =
+      -1;                    // position of query 0; query i is at q_start + i. -1: the queries are the last L positions
+  std::int64_t key_gap = 0;  // key j is at position j for j < prefix, else at j + key_gap (a cache that dropped keys)
+  double scale = 0;          // 0: 1/sqrt(P)
 };
 
 // q_BLHP [B,L,H,P], k_BSKP [B,S,K,P], v_BSKV [B,S,K,Vd]; H % K == 0; query head h reads KV head h / (H/K).

@@ -3,7 +3,7 @@
 #include <limits>
 #include <vector>
 
-#include "kernels/window_attention/backend.h"
+#include "kernels/window_attention/kernel.h"
 
 namespace hymba::kernels::window_attention_detail {
 namespace {

@@ -163,8 +163,8 @@ TEST(WindowAttention, LargeScoresStayFinite) {
 
 TEST(WindowAttention, RowsWithoutKeysAndEmptyInputs) {
   Rng rng(1);
-  const Tensors x = testing::leaves({random(rng, {1, 3, 2, 4}), random(rng, {1, 4, 1, 4}), random(rng, {1, 4, 1, 4})},
-                                    at::kFloat);
+  const Tensors x =
+      testing::leaves({random(rng, {1, 3, 2, 4}), random(rng, {1, 4, 1, 4}), random(rng, {1, 4, 1, 4})}, at::kFloat);
   WindowAttentionOptions options{2, 0, 0, 1, 0};  // the first key is at position 1: query 0 sees nothing
   const Tensors out = run_all(x, options, random(rng, {1, 3, 2, 4}));
   EXPECT_EQ(out[0].select(1, 0).abs().max().item<float>(), 0);
