@@ -110,22 +110,29 @@ variable_list backward_of(const at::Tensor& q, const at::Tensor& k, const at::Te
   return {dq, dk, dv, at::Tensor()};
 }
 
+// o and, in what becomes *lse, what the backward pass needs.
+at::Tensor forward_pass(const at::Tensor& q_in, const at::Tensor& k_in, const at::Tensor& v_in,
+                        const WindowAttentionOptions& options, at::Tensor* lse) {
+  const at::Tensor q = with_dense_rows(q_in), k = with_dense_rows(k_in), v = with_dense_rows(v_in);
+  at::Tensor o = at::empty({q.size(0), q.size(1), q.size(2), v.size(3)}, q.options());
+  *lse = at::empty({q.size(0), q.size(2), q.size(1)}, q.options());
+  if (o.numel() == 0) return o;
+  if (k.size(1) == 0) return o.zero_();
+  AT_DISPATCH_FLOATING_TYPES(q.scalar_type(), kOp, [&] {
+    auto a = args_of<scalar_t>(q, k, v, options);
+    a.out = o.data_ptr<scalar_t>(), a.lse = lse->data_ptr<scalar_t>();
+    run_forward(a);
+  });
+  return o;
+}
+
 class WindowAttention : public torch::autograd::Function<WindowAttention> {
  public:
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& q_in, const at::Tensor& k_in,
-                            const at::Tensor& v_in, const WindowAttentionOptions& options) {
-    const at::Tensor q = with_dense_rows(q_in), k = with_dense_rows(k_in), v = with_dense_rows(v_in);
-    at::Tensor o = at::empty({q.size(0), q.size(1), q.size(2), v.size(3)}, q.options());
-    at::Tensor lse = at::empty({q.size(0), q.size(2), q.size(1)}, q.options());
-    if (o.numel() > 0 && k.size(1) == 0) o.zero_();
-    if (o.numel() > 0 && k.size(1) > 0) {
-      AT_DISPATCH_FLOATING_TYPES(q.scalar_type(), "window_attention", [&] {
-        auto a = args_of<scalar_t>(q, k, v, options);
-        a.out = o.data_ptr<scalar_t>(), a.lse = lse.data_ptr<scalar_t>();
-        run_forward(a);
-      });
-    }
-    context->save_for_backward({q_in, k_in, v_in, o, lse});
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            const WindowAttentionOptions& options) {
+    at::Tensor lse;
+    const at::Tensor o = forward_pass(q, k, v, options, &lse);
+    context->save_for_backward({q, k, v, o, lse});
     context->saved_data["window"] = options.window;
     context->saved_data["prefix"] = options.prefix;
     context->saved_data["q_start"] = options.q_start;
@@ -154,6 +161,8 @@ class WindowAttention : public torch::autograd::Function<WindowAttention> {
 at::Tensor window_attention(const at::Tensor& q_BLHP, const at::Tensor& k_BSKP, const at::Tensor& v_BSKV,
                             const WindowAttentionOptions& options) {
   check(q_BLHP, k_BSKP, v_BSKV, options);
+  at::Tensor lse;
+  if (!needs_gradient({&q_BLHP, &k_BSKP, &v_BSKV})) return forward_pass(q_BLHP, k_BSKP, v_BSKV, options, &lse);
   return WindowAttention::apply(q_BLHP, k_BSKP, v_BSKV, options);
 }
 
