@@ -24,5 +24,6 @@ target_link_options(hymba_torch INTERFACE "-Wl,-rpath,${_torch}/lib"
   "-Wl,-rpath-link,${_torch}/lib:${LIBTORCH_ROOT}/nvidia/cu13/lib")
 find_program(MOLD_PROGRAM mold)
 if(MOLD_PROGRAM AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 12.1)
-  target_link_options(hymba_torch INTERFACE -fuse-ld=mold)
+  # mold 1.10 can misplace RELRO beside a small .tbss: the program would not start.
+  target_link_options(hymba_torch INTERFACE -fuse-ld=mold -Wl,-z,norelro)
 endif()

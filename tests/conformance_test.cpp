@@ -209,7 +209,9 @@ TEST(Initialisation, StateSpaceParameters) {
         EXPECT_GE(low, 0) << p.name;
         EXPECT_LE(high, std::log(16.0)) << p.name;
       }
-      if (ends(".D")) EXPECT_TRUE(low == 1 && high == 1) << p.name;
+      if (ends(".D")) {
+        EXPECT_TRUE(low == 1 && high == 1) << p.name;
+      }
     }
     EXPECT_GT(seen, 0) << name;
   }

@@ -50,6 +50,7 @@ Command train_command();
 Command eval_command();
 Command throughput_command();
 Command report_command();
+Command world_command();
 Command doctor_command();
 
 // Parses and runs; returns the exit code: 0 done, 1 failed, 2 the user's mistake, 130 interrupted. Prints errors.

@@ -18,7 +18,14 @@ constexpr std::size_t kBlocksKept = 8;
 }  // namespace
 
 WorldSource::WorldSource(std::shared_ptr<const data::World> world, std::uint64_t seed)
-    : world_(std::move(world)), seed_(seed) {}
+    : world_(std::move(world)), seed_(seed) {
+  data::WorldOptions easy = world_->options();
+  easy_blocks_ = static_cast<std::uint64_t>(easy.easy_tokens / static_cast<double>(kBlockTokens) + 0.5);
+  if (easy_blocks_ == 0) return;
+  easy.pairs_max = easy.easy_pairs_max;
+  easy.records = easy.easy_records;
+  easy_ = std::make_unique<const data::World>(world_->seed(), easy);
+}
 
 const std::vector<std::int32_t>& WorldSource::block(std::uint64_t index) const {
   const auto found = blocks_.find(index);
@@ -26,9 +33,10 @@ const std::vector<std::int32_t>& WorldSource::block(std::uint64_t index) const {
   if (blocks_.size() >= kBlocksKept) blocks_.erase(blocks_.begin()->first == 0 ? std::next(blocks_.begin()) : blocks_.begin());
   std::vector<std::int32_t> tokens;
   tokens.reserve(kBlockTokens + 1024);
+  const data::World& from = index < easy_blocks_ ? *easy_ : *world_;
   // Seeds of a study read different documents of one world.
   const std::uint64_t first = (index + (seed_ % 4096) * (kValidationBlock * 2)) * kDocumentsPerBlock;
-  for (std::uint64_t i = first; tokens.size() < kBlockTokens; ++i) world_->document_tokens(i, tokens);
+  for (std::uint64_t i = first; tokens.size() < kBlockTokens; ++i) from.document_tokens(i, tokens);
   tokens.resize(kBlockTokens);
   return blocks_.emplace(index, std::move(tokens)).first->second;
 }
@@ -55,6 +63,8 @@ std::string WorldSource::describe() const { return fmt::format("synthetic world,
 std::uint64_t WorldSource::hash() const {
   std::vector<std::int32_t> tokens;
   for (std::uint64_t i = 0; i < 32; ++i) world_->document_tokens(i, tokens);
+  for (std::uint64_t i = 0; i < 32 && easy_ != nullptr; ++i) easy_->document_tokens(i, tokens);
+  tokens.push_back(static_cast<std::int32_t>(easy_blocks_));
   return hash64({reinterpret_cast<const char*>(tokens.data()), tokens.size() * sizeof(std::int32_t)}, seed_ + 1);
 }
 

@@ -29,7 +29,8 @@ class TokenSource {
 };
 
 // Documents of the synthetic world, packed without padding. The stream is cut into blocks of 65536 tokens, each made of
-// documents of its own, so that any place of it is reached by making one block.
+// documents of its own, so that any place of it is reached by making one block. The first easy_tokens of a stream come
+// from the same world with shorter and more record lists.
 class WorldSource : public TokenSource {
  public:
   WorldSource(std::shared_ptr<const data::World> world, std::uint64_t seed);
@@ -43,7 +44,8 @@ class WorldSource : public TokenSource {
  private:
   const std::vector<std::int32_t>& block(std::uint64_t index) const;
   std::shared_ptr<const data::World> world_;
-  std::uint64_t seed_;
+  std::unique_ptr<const data::World> easy_;
+  std::uint64_t seed_, easy_blocks_ = 0;
   mutable std::mutex mutex_;
   mutable std::map<std::uint64_t, std::vector<std::int32_t>> blocks_;  // the last few
 };

@@ -29,6 +29,11 @@ struct WorldOptions {
   double filler = 0.3;    // chance of sentences without news between a list or passage and its queries
   double held_out = 0.4;  // share of the combinations of actor and script, pattern and pair kept for the tests
 
+  // A recall-first start (length and difficulty warm-up): how the first tokens of a training stream differ.
+  double easy_tokens = 0;    // so many; 0: no such start
+  int easy_pairs_max = 4;    // pairs_max there
+  double easy_records = 2;   // share of records there, in place of `records`
+
   // visit(name, value, meaning) for every option.
   template <class Options, class Visit>
   static void visit(Options& o, Visit&& f) {
@@ -53,6 +58,9 @@ struct WorldOptions {
     f("max_tokens", o.max_tokens, "most tokens of a document or item, 120-1000");
     f("far", o.far, "distance in tokens that most recall items keep at least");
     f("filler", o.filler, "chance of sentences without news before the queries");
+    f("easy_tokens", o.easy_tokens, "tokens at the start of a stream that teach short lists first");
+    f("easy_pairs_max", o.easy_pairs_max, "pairs_max there");
+    f("easy_records", o.easy_records, "share of record lists there");
     f("held_out", o.held_out, "share of combinations kept for the tests");
   }
 };

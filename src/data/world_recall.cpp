@@ -46,6 +46,15 @@ void add_pair(const RecordList& list, std::size_t k, Text& out) {
   if (list.form == RecordForm::kSentence) out.word(".");
 }
 
+// A pair as the list states it: value first. A query then finds its key again and reads what stood just before it, one
+// match of equal words, which tiny models learn within minutes; key-first lists need two matches one after the other.
+void add_binding(const RecordList& list, std::size_t k, Text& out) {
+  const std::string &key = lexicon().cast[list.keys[k]], &value = lexicon().colors[list.values[k]];
+  if (list.form == RecordForm::kBare) out.add("$0 $1", {value, key});
+  if (list.form == RecordForm::kTerse) out.add("$0 : $1 ;", {value, key});
+  if (list.form == RecordForm::kSentence) out.add("$0 is the $1 of $2 .", {value, list.noun, key});
+}
+
 void open_section(const RecordList& list, std::string_view header, Text& out) {
   if (list.form != RecordForm::kSentence) out.add("$0 :", {header});
 }
@@ -57,7 +66,7 @@ void close_section(const RecordList& list, Text& out) {
 std::string list_text(const RecordList& list) {
   Text out;
   open_section(list, "list", out);
-  for (std::size_t k = 0; k < list.size(); ++k) add_pair(list, k, out);
+  for (std::size_t k = 0; k < list.size(); ++k) add_binding(list, k, out);
   close_section(list, out);
   return out.take();
 }
@@ -216,7 +225,8 @@ WorldItem record_item(const WorldOptions& o, Rng& rng) {
   static const char* const kNames[] = {"bare", "terse", "sentence"};
   while (true) {
     const auto form = static_cast<RecordForm>(rng.below(3));
-    const std::size_t n = std::min(std::size_t{4} * (1 + rng.below(5)), most_pairs(o, form));
+    const std::size_t most = most_pairs(o, form), least = std::min<std::size_t>(most, 3);
+    const std::size_t n = least + rng.below(most - least + 1);
     const auto list = draw_list(o, form, n, full_deck(o.keys), true, rng);
     Text out;
     out.add(list_text(list));

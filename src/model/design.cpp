@@ -39,7 +39,10 @@ po::options_description ModelConfig::options() {
       "vocab", po::value(&vocab)->default_value(32001), "vocabulary V; a tokenizer sets it")(
       "tied", po::value(&tied)->default_value(true), "the output layer is the embedding")(
       "norm_eps", po::value(&norm_eps)->default_value(1e-6), "epsilon of the RMS norms")(
-      "init_std", po::value(&init_std)->default_value(0.02), "standard deviation of weights at the start");
+      "init_std", po::value(&init_std)->default_value(0.02), "standard deviation of weights at the start")(
+      "embedding_std", po::value(&embedding_std)->default_value(0), "that of embedding and meta tokens; 0: init_std")(
+      "residual_scale", po::value(&residual_scale)->default_value(1),
+      "factor of the output projections at the start: init_std * residual_scale / sqrt(sublayers)");
   return o;
 }
 

@@ -18,7 +18,7 @@ struct ModelConfig {
   std::int64_t hidden = 0, layers = 0, meta_tokens = 0, vocab = 0;
   std::string mixer, pattern, ffn, fusion;
   bool tied = true;
-  double norm_eps = 0, init_std = 0;
+  double norm_eps = 0, init_std = 0, embedding_std = 0, residual_scale = 1;
   boost::program_options::options_description options();
 };
 

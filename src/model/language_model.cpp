@@ -49,10 +49,11 @@ std::string ParamCounts::ratio_text() const {
 LanguageModel::LanguageModel(const Design& design, std::uint64_t seed, bool meta)
     : config_(design.config()), store_(seed, meta) {
   const auto& c = config_;
-  embedding_VD_ = store_.add("embedding.weight", {c.vocab, c.hidden}, init_normal(c.init_std));
-  if (c.meta_tokens > 0) meta_MD_ = store_.add("meta_tokens", {c.meta_tokens, c.hidden}, init_normal(c.init_std), false);
+  const double embedding_std = c.embedding_std > 0 ? c.embedding_std : c.init_std;
+  embedding_VD_ = store_.add("embedding.weight", {c.vocab, c.hidden}, init_normal(embedding_std));
+  if (c.meta_tokens > 0) meta_MD_ = store_.add("meta_tokens", {c.meta_tokens, c.hidden}, init_normal(embedding_std), false);
   const auto peers = peers_of(design);
-  const double out_std = c.init_std / std::sqrt(static_cast<double>(design.sublayers().size()));
+  const double out_std = c.init_std * c.residual_scale / std::sqrt(static_cast<double>(design.sublayers().size()));
   for (const auto& plan : design.sublayers()) {
     Sublayer::Options options;
     options.index = sublayers_.size();

@@ -14,6 +14,8 @@ po::options_description Recipe::options() {
   o.add_options()("train.tokens", po::value(&tokens)->default_value(1000000), "tokens to train on")(
       "train.batch", po::value(&batch)->default_value(8), "sequences of a step and accumulation")(
       "train.length", po::value(&length)->default_value(256), "tokens of a sequence")(
+      "train.short_length", po::value(&short_length)->default_value(0), "tokens of a sequence in the first part of a run; 0: length")(
+      "train.short_part", po::value(&short_part)->default_value(0), "that part, as a fraction of the steps")(
       "train.accumulate", po::value(&accumulate)->default_value(1), "batches whose gradients are added up for a step")(
       "train.lr", po::value(&lr)->default_value(0.001), "peak learning rate")(
       "train.min_lr", po::value(&min_lr)->default_value(0.1), "last learning rate as a fraction of the peak")(
@@ -35,9 +37,18 @@ void Recipe::check() const {
           "recipe: tokens, batch, length, accumulate, log_every and checkpoint_every must be positive");
   require(lr > 0 && min_lr >= 0 && min_lr <= 1, "recipe: train.lr = {} must be positive, train.min_lr = {} in [0, 1]", lr, min_lr);
   require(warmup >= 0 && decay >= 0 && warmup + decay <= 1, "recipe: train.warmup = {} and train.decay = {} must fit into 1", warmup, decay);
+  require(short_part >= 0 && short_part <= 1 && (short_part > 0) == (short_length > 0),
+          "recipe: train.short_length = {} and train.short_part = {} go together", short_length, short_part);
+  require(short_length == 0 || (short_length < length && length % short_length == 0),
+          "recipe: train.short_length = {} must divide train.length = {}", short_length, length);
   require(schedule == "cosine" || schedule == "wsd", "recipe: train.schedule = {}: expected cosine or wsd", schedule);
   require(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1 && eps > 0 && clip >= 0 && spike >= 0 && weight_decay >= 0,
           "recipe: beta1 and beta2 must be in [0, 1), eps positive, clip, spike and weight_decay not negative");
+}
+
+std::int64_t Recipe::length_at(std::int64_t step) const {
+  const bool is_short = static_cast<double>(step) < short_part * static_cast<double>(steps());
+  return is_short ? short_length : length;
 }
 
 double Recipe::lr_at(std::int64_t step) const {

@@ -118,10 +118,11 @@ class Run {
     const double lr = recipe_.lr_at(state_.step);
     optimizer_.zero_grad();
     double loss = 0;
+    const std::int64_t rows = recipe_.batch_at(state_.step), length = recipe_.length_at(state_.step);
     for (std::int64_t a = 0; a < recipe_.accumulate; ++a) {
-      const std::uint64_t first = static_cast<std::uint64_t>((state_.step * recipe_.accumulate + a) * recipe_.batch);
+      const std::uint64_t first = static_cast<std::uint64_t>((state_.step * recipe_.accumulate + a) * rows);
       const auto batch = make_batch([&](std::uint64_t b, std::span<std::int32_t> out) { job_.source->sequence(first + b, out); },
-                                    recipe_.batch, recipe_.length);
+                                    rows, length);
       const at::Tensor batch_loss = model_->loss(batch.ids, batch.targets);
       loss += batch_loss.item<double>() / static_cast<double>(recipe_.accumulate);
       (recipe_.accumulate == 1 ? batch_loss : batch_loss / static_cast<double>(recipe_.accumulate)).backward();
@@ -194,8 +195,9 @@ std::string run_hash(const Design& design, const Recipe& recipe, const TokenSour
   Recipe r = recipe;
   std::string text = design.resolved().text();
   // How often a run logs and saves does not decide its result.
-  text += fmt::format("|{} {} {} {}|{} {} {} {} {}|{} {} {} {} {} {}", r.tokens, r.batch, r.length, r.accumulate, r.lr, r.min_lr, r.warmup,
-                      r.decay, r.schedule, r.weight_decay, r.beta1, r.beta2, r.eps, r.clip, r.spike);
+  text += fmt::format("|{} {} {} {}|{} {} {} {} {}|{} {} {} {} {} {}|{} {}", r.tokens, r.batch, r.length, r.accumulate, r.lr, r.min_lr, r.warmup,
+                      r.decay, r.schedule, r.weight_decay, r.beta1, r.beta2, r.eps, r.clip, r.spike,
+                      r.short_length, r.short_part);
   text += fmt::format("|{}|{}", source.hash(), seed);
   return hex64(hash64(text));
 }
