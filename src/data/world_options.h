@@ -23,6 +23,8 @@ struct WorldOptions {
   int values = 32;     // alphabet of recall values
   int pairs_min = 2;   // pairs in a record list
   int pairs_max = 20;
+  int rounds_max = 6;   // times a list is asked through
+  int value_first = 1;  // lists state "red mira" and are asked "mira red"; 0: both "mira red"
   int events_max = 12;    // events in a passage
   int max_tokens = 240;   // of a document or an item, <bos> and <eos> included
   int far = 32;           // tokens between binding and query that most recall items keep at least
@@ -54,6 +56,8 @@ struct WorldOptions {
     f("values", o.values, "alphabet of recall values, 8-32");
     f("pairs_min", o.pairs_min, "fewest pairs of a record list");
     f("pairs_max", o.pairs_max, "most pairs of a record list");
+    f("rounds_max", o.rounds_max, "rounds of queries to a list, 1-6");
+    f("value_first", o.value_first, "1: lists state the value before its key; 0: after it");
     f("events_max", o.events_max, "most events of a passage, 4-14");
     f("max_tokens", o.max_tokens, "most tokens of a document or item, 120-1000");
     f("far", o.far, "distance in tokens that most recall items keep at least");

@@ -121,12 +121,13 @@ int find_cause(const WorldItem& item) {
 }
 
 std::string recall_record(const Words& prompt) {
-  // The first occurrence of the key is its binding; the value stands at the same distance from it as in the query.
+  // The first occurrence of the key is its binding, with the value so many words in front of it:
+  // "red mira", "red : mira ;", "red is the badge of mira ."
   const std::string& last = prompt.back();
-  const std::size_t after = last == ":" ? 2 : last == "is" ? 2 : 1;  // from key to value
-  const std::string& key = prompt[prompt.size() - after];
-  const auto at = std::find(prompt.begin(), prompt.end(), key);
-  return static_cast<std::size_t>(prompt.end() - at) > after ? *(at + static_cast<long>(after)) : "";
+  const std::size_t back = last == ":" || last == "is" ? 2 : 1;           // from the prompt's end to the key
+  const long before = last == ":" ? 2 : last == "is" ? 5 : 1;             // from the value to the key
+  const auto at = std::find(prompt.begin(), prompt.end(), prompt[prompt.size() - back]);
+  return at - prompt.begin() >= before ? *(at - before) : "";
 }
 
 std::string recall_event(const Words& prompt) {

@@ -63,10 +63,10 @@ void close_section(const RecordList& list, Text& out) {
   if (list.form == RecordForm::kBare) out.word(".");
 }
 
-std::string list_text(const RecordList& list) {
+std::string list_text(const WorldOptions& o, const RecordList& list) {
   Text out;
   open_section(list, "list", out);
-  for (std::size_t k = 0; k < list.size(); ++k) add_binding(list, k, out);
+  for (std::size_t k = 0; k < list.size(); ++k) o.value_first != 0 ? add_binding(list, k, out) : add_pair(list, k, out);
   close_section(list, out);
   return out.take();
 }
@@ -78,7 +78,7 @@ RecordList draw_list(const WorldOptions& o, RecordForm form, std::size_t n, std:
     rng.shuffle(deck);
     RecordList list{form, rng.pick(lexicon().record_nouns), {deck.begin(), deck.begin() + static_cast<long>(n)}, {}};
     list.values = rng.sample(static_cast<std::size_t>(o.values), n);
-    if (list_is_held(list_text(list)) == held) return list;
+    if (list_is_held(list_text(o, list)) == held) return list;
   }
 }
 
@@ -99,11 +99,11 @@ void add_fillers(std::size_t n, Rng& rng, Text& out) {
 // One list, then rounds of queries in new random order; at most `room` tokens if one round fits.
 void write_list(const WorldOptions& o, const RecordList& list, int room, Rng& rng, Text& out) {
   const int start = out.tokens();
-  out.add(list_text(list));
+  out.add(list_text(o, list));
   const int round = static_cast<int>(list.size()) * pair_tokens(list.form);
   if (rng.chance(o.filler) && out.tokens() - start + round + 34 < room) add_fillers(1 + rng.below(6), rng, out);
   open_section(list, "again", out);
-  const int rounds = std::clamp((room - (out.tokens() - start) - 1) / round, 1, 6);
+  const int rounds = std::clamp((room - (out.tokens() - start) - 1) / round, 1, o.rounds_max);
   for (int r = 0; r < rounds; ++r) {
     for (const auto k : rng.sample(list.size(), list.size())) add_pair(list, k, out);
   }
@@ -229,7 +229,7 @@ WorldItem record_item(const WorldOptions& o, Rng& rng) {
     const std::size_t n = least + rng.below(most - least + 1);
     const auto list = draw_list(o, form, n, full_deck(o.keys), true, rng);
     Text out;
-    out.add(list_text(list));
+    out.add(list_text(o, list));
     add_fillers(rng.below(9), rng, out);
     open_section(list, "again", out);
     const auto order = rng.sample(n, n);
