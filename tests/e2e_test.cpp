@@ -1,4 +1,5 @@
 // The real program from outside: output, exit codes, resume after kill -9, bad input.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
