@@ -58,9 +58,10 @@ std::int64_t predicted_memory(const LanguageModel& model, const SpeedOptions& o,
   // Widest moment of a pass: projections and branch outputs of one layer, about 16 times the hidden width, K and V
   // gathered once more, and the logits of one position a sequence.
   const auto& c = model.config();
-  const double rows = static_cast<double>(batch * std::min(o.chunk, o.context) + batch * c.meta_tokens);
-  const double pass = rows * static_cast<double>(c.hidden) * 16 * 4 + static_cast<double>(batch * c.vocab) * 8;
-  return static_cast<std::int64_t>(cache * 1.1 + pass) + (64 << 20);
+  const double rows = static_cast<double>(batch) * static_cast<double>(std::min(o.chunk, o.context) + c.meta_tokens);
+  const double pass = rows * static_cast<double>(c.hidden) * 16 * 4 + static_cast<double>(batch) * static_cast<double>(c.vocab) * 8;
+  // Absurd requests must not wrap around.
+  return static_cast<std::int64_t>(std::min(cache * 1.1 + pass + 64e6, 9e18));
 }
 
 std::int64_t available_memory() {

@@ -220,7 +220,7 @@ TEST(Initialisation, StateSpaceParameters) {
 TEST(Initialisation, ResidualProjectionsAreScaledByDepth) {
   const Design design = open("row-06");
   const LanguageModel model(design, 1);
-  const double expected = design.config().init_std / std::sqrt(static_cast<double>(design.sublayers().size()));
+  const double expected = design.config().init_std * design.config().residual_scale / std::sqrt(static_cast<double>(design.sublayers().size()));
   const auto* out = model.parameters().find("layers.0.ffn.out_proj.weight");
   ASSERT_NE(out, nullptr);
   EXPECT_NEAR(out->value.std().item<double>(), expected, 0.1 * expected);

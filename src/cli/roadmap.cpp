@@ -177,7 +177,8 @@ Command roadmap_command() {
         "data", po::value<std::vector<std::string>>()->composing(), "train on this text: file or folder; repeatable")(
         "tokenizer", po::value<std::string>()->default_value(""), "bytes (default with --data) or a SentencePiece FILE.model")(
         "tasks", po::value<std::vector<std::string>>()->composing(), "folder with the real tasks' files; repeatable")(
-        "task-names", po::value<std::string>()->default_value("general,recall,lambada,blimp"), "which real tasks or suites")(
+        "task-names", po::value<std::string>()->default_value(
+            "arc_easy,arc_challenge,piqa,hellaswag,winogrande,openbookqa,boolq,copa,squad_completion,xquad,lambada_openai,blimp"), "which real tasks or suites")(
         "limit", po::value<std::int64_t>()->default_value(0), "items of a task; 0: the size's");
   };
   c.run = run;
