@@ -12,11 +12,31 @@ namespace hymba::cli {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+// Config and layers of a design as its `ratio` Record keeps them; Records of other programs may lack them.
+reports::PageOptions page_options(const std::vector<Record>& records) {
+  reports::PageOptions options;
+  for (const auto& r : records) {
+    if (r.study != "roadmap" || r.metric != "ratio") continue;
+    reports::DesignDetails details;
+    details.config = r.extra.value("config", nlohmann::json("")).is_string() ? r.extra.value("config", "") : "";
+    for (const auto& layer : r.extra.value("layers", nlohmann::json::array())) {
+      if (!layer.is_object()) continue;
+      details.layers.push_back({layer.value("mixer", ""), layer.value("window", std::int64_t{0}), layer.value("kv_source", -1), layer.value("meta", 0)});
+    }
+    options.by_size[{r.design, r.size}] = std::move(details);
+  }
+  return options;
+}
+
+}  // namespace
+
 std::vector<std::string> write_report(const std::vector<Record>& records, const fs::path& page) {
   const auto paper = reports::read_paper(home_folder() / "ablations" / "paper" / "roadmap.csv");
   const auto roadmap = reports::build_roadmap(records, paper);
   const auto beside = [&](const std::string& extension) { return fs::path(page).replace_extension(extension); };
-  write_file_atomic(page, reports::render_page(records, paper));
+  write_file_atomic(page, reports::render_page(records, paper, page_options(records)));
   write_file_atomic(beside(".md"), reports::roadmap_markdown(roadmap));
   write_file_atomic(beside(".csv"), reports::roadmap_csv(roadmap));
   write_file_atomic(beside(".cache.svg"), reports::cache_scatter_svg(roadmap));

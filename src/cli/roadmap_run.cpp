@@ -52,16 +52,16 @@ void add_design(const RowJob& job, const LanguageModel& model, RowRecords& recor
   const auto& d = *job.design;
   nlohmann::json config = nlohmann::json::object();
   for (const auto& [key, value] : d.resolved().resolved()) config[key] = value.value;
-  std::vector<std::string> layers;
+  nlohmann::json layers = nlohmann::json::array();  // for the page's layer map: window 0 is full attention or none
   for (const auto& sublayer : model.sublayers()) {
-    std::string text = fmt::format("{} {}", sublayer->layer(), sublayer->text());
+    nlohmann::json box = {{"mixer", sublayer->text()}, {"window", 0}, {"kv_source", -1}, {"meta", model.config().meta_tokens}};
     for (const auto& mixer : sublayer->mixers()) {
       for (const auto& [key, value] : mixer->facts()) {
-        if (key == "window") text += value < 0 ? " full" : fmt::format(" window {}", value);
-        if (key == "kv_source" && value != sublayer->layer()) text += fmt::format(", K and V of {}", value);
+        if (key == "window" && value > 0) box["window"] = value;
+        if (key == "kv_source" && value != sublayer->layer()) box["kv_source"] = value;
       }
     }
-    layers.push_back(text);
+    layers.push_back(box);
   }
   auto& ratio = records.add("ratio", std::isfinite(counts.ratio()) ? counts.ratio() : std::nan(""), "1", 1);
   ratio.extra = {{"text", counts.ratio_text()}, {"title", d.title}, {"group", d.group}, {"row", d.row}, {"from", d.from},
