@@ -13,6 +13,7 @@
 namespace hymba::cli {
 namespace {
 
+constexpr std::int64_t kMaxLength = 1024;     // tokens a model reads of an item, as the harness' default for small models
 constexpr std::size_t kItemsPerClass = 60;  // of recall by pairs and by distance
 
 std::uint64_t hash_items(const eval::WorldSuite& suite, std::uint64_t hash) {
@@ -88,8 +89,7 @@ void add_scores(const RowJob& job, const LanguageModel& model, RowRecords& recor
   for (const auto& task : job.tasks->tasks) {
     const auto& definition = task.suite.definition;
     eval::RunOptions options;
-    // World items are made to fit; real texts are cut to what the model was trained on, meta tokens not counted.
-    options.max_length = job.data->world ? 1024 : job.recipe->length;
+    options.max_length = kMaxLength;
     options.shot_pool = task.shot_pool;
     const auto result = eval::run_task(definition, task.suite.items, *job.data->tokenizer, scorer, options);
     const bool accuracy = definition.suite == "general" || definition.suite == "recall";
