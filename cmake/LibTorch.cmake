@@ -20,6 +20,9 @@ if(_torch_gomp)  # the wheel's own OpenMP runtime: one in the process, not two
   list(GET _torch_gomp 0 _torch_gomp)
   target_link_libraries(hymba_torch INTERFACE "${_torch_gomp}")
 endif()
+if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")  # clang's OpenMP calls need its own runtime (package libomp-dev)
+  target_link_libraries(hymba_torch INTERFACE OpenMP::OpenMP_CXX)
+endif()
 target_link_options(hymba_torch INTERFACE "-Wl,-rpath,${_torch}/lib"
   "-Wl,-rpath-link,${_torch}/lib:${LIBTORCH_ROOT}/nvidia/cu13/lib")
 find_program(MOLD_PROGRAM mold)
