@@ -56,12 +56,18 @@ std::string general_help() {
   return text;
 }
 
-// Everything that is no option of the command: overrides of design and recipe keys, or a mistake.
-void take_unrecognised(const std::vector<std::string>& words, const Command& command, const po::options_description& options,
-                       Invocation& invocation) {
+// Every key that --set and --KEY=value may name: of designs, recipes and the synthetic world.
+std::set<std::string> override_keys() {
   auto keys = design_keys();
   keys.merge(recipe_keys());
   keys.merge(world_keys());
+  return keys;
+}
+
+// Everything that is no option of the command: overrides of design and recipe keys, or a mistake.
+void take_unrecognised(const std::vector<std::string>& words, const Command& command, const po::options_description& options,
+                       Invocation& invocation) {
+  const auto keys = override_keys();
   for (std::size_t i = 0; i < words.size(); ++i) {
     const std::string word = words[i];
     const auto equals = word.find('=');
@@ -87,12 +93,7 @@ void take_unrecognised(const std::vector<std::string>& words, const Command& com
 // Splits words into those of options (with their values) and positional ones: an override's value must not be taken
 // for an argument.
 std::vector<std::string> join_override_values(const std::vector<std::string>& words) {
-  const auto keys = [] {
-    auto all = design_keys();
-    all.merge(recipe_keys());
-    all.merge(world_keys());
-    return all;
-  }();
+  const auto keys = override_keys();
   std::vector<std::string> joined;
   for (std::size_t i = 0; i < words.size(); ++i) {
     if (starts_with(words[i], "--") && words[i].find('=') == std::string::npos && keys.count(words[i].substr(2)) != 0 && i + 1 < words.size()) {

@@ -181,7 +181,6 @@ DataChoice open_data(const std::vector<std::string>& paths, const std::string& t
   choice.tokenizer = open_tokenizer(choice.tokenizer_spec);
   CorpusOptions options;
   options.paths.assign(paths.begin(), paths.end());
-  Progress progress("tokenising", 1, "MB");
   choice.corpus = std::make_shared<const TokenCorpus>(TokenCorpus::open(options, *choice.tokenizer));
   for (const auto& note : choice.corpus->notes()) log_event("data.note {}", note);
   log_event("data documents={} tokens={} from_cache={}", choice.corpus->documents(), choice.corpus->size(), choice.corpus->from_cache());

@@ -56,7 +56,7 @@ void run(const Invocation& invocation) {
   progress.finish();
   const auto valid = validation_loss(*result.model, *source, recipe.length, 64, recipe.batch);
   RecordWriter writer(out / "records.jsonl");
-  const auto hash = run_hash(design, recipe, *source, invocation.seed);
+  const auto& hash = result.state.config_hash;
   for (const auto& point : result.state.curve) {
     auto r = record("train", design, invocation.seed, hash);
     r.metric = "loss";
