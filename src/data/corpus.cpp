@@ -12,8 +12,10 @@ namespace hymba {
 namespace fs = std::filesystem;
 
 fs::path default_cache_folder() {
-  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache != '\0') return fs::path(cache) / "hymba";
-  if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0') return fs::path(home) / ".cache" / "hymba";
+  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache != '\0')
+    return fs::path(cache) / "hymba";
+  if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0')
+    return fs::path(home) / ".cache" / "hymba";
   return fs::temp_directory_path() / "hymba";
 }
 
@@ -34,7 +36,8 @@ TokenCorpus TokenCorpus::open(const CorpusOptions& options, const Tokenizer& tok
     require(writer.tokens() > 0, "corpus: expected text, found none in {} files below {}", files.size(),
             options.paths.front().string());
     writer.finish();
-    if (!corpus.map(corpus.cache_file_, corpus.key_)) fail("{}: cannot read back the token cache", corpus.cache_file_.string());
+    if (!corpus.map(corpus.cache_file_, corpus.key_))
+      fail("{}: cannot read back the token cache", corpus.cache_file_.string());
   }
   corpus.choose_split(options.validation_fraction);
   return corpus;

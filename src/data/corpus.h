@@ -54,7 +54,7 @@ class TokenCorpus {
   TokenRange train() const { return {0, split_}; }
   TokenRange validation() const { return {split_, tokens_}; }
 
-  std::uint64_t hash() const { return key_; }             // of the files and the tokenizer
+  std::uint64_t hash() const { return key_; }  // of the files and the tokenizer
   const std::filesystem::path& cache_file() const { return cache_file_; }
   bool from_cache() const { return from_cache_; }
   const std::vector<std::string>& notes() const { return notes_; }  // skipped files, repaired text

@@ -94,9 +94,10 @@ class Tokenising {
             path.string(), nul);
     const Utf8Errors errors = find_utf8_errors(bytes);
     if (errors.count == 0) return bytes;
-    require(errors.count <= kAllowedUtf8Errors + bytes.size() / 10000, "corpus: {}: expected UTF-8 text, found {} "
-            "malformed bytes, the first at offset {}; convert the file to UTF-8", path.string(), errors.count,
-            errors.first);
+    require(errors.count <= kAllowedUtf8Errors + bytes.size() / 10000,
+            "corpus: {}: expected UTF-8 text, found {} "
+            "malformed bytes, the first at offset {}; convert the file to UTF-8",
+            path.string(), errors.count, errors.first);
     notes_->push_back(fmt::format("{}: {} malformed UTF-8 bytes replaced, the first at offset {}", path.string(),
                                   errors.count, errors.first));
     *repaired = replace_utf8_errors(bytes);
@@ -121,8 +122,8 @@ class Tokenising {
     }
     if (from_context_) {
       // Task files look like this: training on one would spoil its evaluation.
-      notes_->push_back(fmt::format("{}: took the field \"context\"; is this a task's file, not training text?",
-                                    path.string()));
+      notes_->push_back(
+          fmt::format("{}: took the field \"context\"; is this a task's file, not training text?", path.string()));
       from_context_ = false;
     }
   }
@@ -150,8 +151,10 @@ class Tokenising {
     TokenFileHeader header{};
     std::uint64_t begin = 0, count = 0, width = 2;
     if (bytes.substr(0, kTokenFileMagic.size()) == kTokenFileMagic) {
-      require(read_token_file_header(bytes, &header), "corpus: {}: expected a whole token file, found one that is cut "
-              "short or damaged; delete it and build it again", path.string());
+      require(read_token_file_header(bytes, &header),
+              "corpus: {}: expected a whole token file, found one that is cut "
+              "short or damaged; delete it and build it again",
+              path.string());
       begin = sizeof header, count = header.tokens, width = header.width;
     } else {
       width = sidecar_width(path);
@@ -163,9 +166,10 @@ class Tokenising {
     for (std::uint64_t i = 0; i < count; ++i) {
       std::uint32_t id = 0;
       std::memcpy(&id, bytes.data() + begin + i * width, width);
-      require(id < static_cast<std::uint32_t>(tokenizer_.vocab_size()), "corpus: {}: expected ids below {}, the size of "
-              "the vocabulary of {}, found {} at position {}", path.string(), tokenizer_.vocab_size(),
-              tokenizer_.name(), id, i);
+      require(id < static_cast<std::uint32_t>(tokenizer_.vocab_size()),
+              "corpus: {}: expected ids below {}, the size of "
+              "the vocabulary of {}, found {} at position {}",
+              path.string(), tokenizer_.vocab_size(), tokenizer_.name(), id, i);
       ids.push_back(static_cast<std::int32_t>(id));
       if (ids.size() == kPieceBytes || i + 1 == count) {
         out_->append(ids);
@@ -180,11 +184,13 @@ class Tokenising {
   // Bytes an id of a raw file, as the JSON beside it says; guessing could read half of every id.
   std::uint64_t sidecar_width(const fs::path& path) const {
     const fs::path sidecar = path.string() + ".json";
-    require(fs::exists(sidecar), "corpus: {}: expected a file {} beside it that says {{\"dtype\": \"uint16\" or "
-            "\"uint32\", \"vocab_size\": N}}, found none", path.string(), sidecar.filename().string());
+    require(fs::exists(sidecar),
+            "corpus: {}: expected a file {} beside it that says {{\"dtype\": \"uint16\" or "
+            "\"uint32\", \"vocab_size\": N}}, found none",
+            path.string(), sidecar.filename().string());
     const auto json = nlohmann::json::parse(read_file(sidecar), nullptr, false);
-    require(json.is_object() && json.contains("dtype"), "{}: expected a JSON object with \"dtype\", found something else",
-            sidecar.string());
+    require(json.is_object() && json.contains("dtype"),
+            "{}: expected a JSON object with \"dtype\", found something else", sidecar.string());
     if (json.contains("vocab_size")) {
       require(json["vocab_size"] == tokenizer_.vocab_size(), "{}: expected a vocabulary of {} ids ({}), found {}",
               sidecar.string(), tokenizer_.vocab_size(), tokenizer_.name(), json["vocab_size"].dump());
@@ -241,19 +247,24 @@ std::vector<SourceFile> find_source_files(const std::vector<fs::path>& paths, st
     if (fs::is_directory(path)) {
       const std::size_t before = files.size();
       walk(path, &files, notes);
-      require(files.size() > before, "corpus: {}: expected *.txt, *.raw, *.md, *.jsonl or *.bin files in this folder, "
-              "found none", path.string());
+      require(files.size() > before,
+              "corpus: {}: expected *.txt, *.raw, *.md, *.jsonl or *.bin files in this folder, "
+              "found none",
+              path.string());
     } else {
       const auto kind = kind_of(path);
-      require(kind.has_value(), "corpus: {}: expected a .txt, .raw, .md, .jsonl or .bin file, found '{}'; rename it or "
-              "convert it to text", path.string(), path.extension().string());
+      require(kind.has_value(),
+              "corpus: {}: expected a .txt, .raw, .md, .jsonl or .bin file, found '{}'; rename it or "
+              "convert it to text",
+              path.string(), path.extension().string());
       files.push_back({path, *kind, true});
     }
   }
   return files;
 }
 
-std::uint64_t corpus_key(const std::vector<SourceFile>& files, const CorpusOptions& options, const Tokenizer& tokenizer) {
+std::uint64_t corpus_key(const std::vector<SourceFile>& files, const CorpusOptions& options,
+                         const Tokenizer& tokenizer) {
   std::string facts = fmt::format("v{} {} {}", kTokenFileVersion, hex64(tokenizer.hash()), options.text_field);
   auto add = [&facts](const fs::path& file) {
     if (!fs::exists(file)) return;

@@ -24,7 +24,8 @@ std::vector<SourceFile> find_source_files(const std::vector<std::filesystem::pat
                                           std::vector<std::string>* notes);
 
 // Of the files' places, sizes and times, the tokenizer and the options that change the ids.
-std::uint64_t corpus_key(const std::vector<SourceFile>& files, const CorpusOptions& options, const Tokenizer& tokenizer);
+std::uint64_t corpus_key(const std::vector<SourceFile>& files, const CorpusOptions& options,
+                         const Tokenizer& tokenizer);
 
 // Writes every document of the files; UserError for a broken file, a note for what is skipped or repaired.
 void tokenise_files(const std::vector<SourceFile>& files, const CorpusOptions& options, const Tokenizer& tokenizer,

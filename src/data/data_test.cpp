@@ -25,8 +25,9 @@ fs::path shared_folder() {
 class DataTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    folder_ = fs::temp_directory_path() /
-              fmt::format("hymba-data-{}-{}", ::testing::UnitTest::GetInstance()->current_test_info()->name(), ::getpid());
+    folder_ =
+        fs::temp_directory_path() /
+        fmt::format("hymba-data-{}-{}", ::testing::UnitTest::GetInstance()->current_test_info()->name(), ::getpid());
     fs::create_directories(folder_ / "in");
   }
   void TearDown() override { fs::remove_all(folder_); }
@@ -77,10 +78,14 @@ TEST(Utf8, CountsStripsAndChangesCaseLikePython) {
 
 TEST(Utf8, FindsAndReplacesMalformedBytes) {
   EXPECT_EQ(find_utf8_errors("gr\u00fc\u00dfe \U0001F600").count, 0u);
-  const Utf8Errors errors = find_utf8_errors("ab\xff\xc0\xaf" "c\xe2\x82");
+  const Utf8Errors errors = find_utf8_errors(
+      "ab\xff\xc0\xaf"
+      "c\xe2\x82");
   EXPECT_EQ(errors.first, 2u);
   EXPECT_EQ(errors.count, 5u);
-  EXPECT_EQ(replace_utf8_errors("a\xff" "b"), "a\uFFFDb");
+  EXPECT_EQ(replace_utf8_errors("a\xff"
+                                "b"),
+            "a\uFFFDb");
 }
 
 TEST(Tokenizer, BytesRoundTrip) {

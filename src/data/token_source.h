@@ -8,6 +8,7 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "data/corpus.h"
@@ -28,9 +29,9 @@ class TokenSource {
   virtual std::uint64_t hash() const = 0;    // of all that decides the tokens
 };
 
-// Documents of the synthetic world, packed without padding. The stream is cut into blocks of 65536 tokens, each made of
-// documents of its own, so that any place of it is reached by making one block. The first easy_tokens of a stream come
-// from the same world with shorter and more record lists.
+// Documents of the synthetic world. Every sequence starts with a document, and no document is longer than a sequence,
+// so that what a query asks for always stands in front of it; the last document is cut. In sequences shorter than
+// world.max_tokens lists are shorter and oftener (options short_*): a length warm-up is a warm-up of difficulty, too.
 class WorldSource : public TokenSource {
  public:
   WorldSource(std::shared_ptr<const data::World> world, std::uint64_t seed);
@@ -42,18 +43,19 @@ class WorldSource : public TokenSource {
   std::uint64_t hash() const override;
 
  private:
-  const std::vector<std::int32_t>& block(std::uint64_t index) const;
+  const data::World& world_for(std::size_t length) const;
+  void write(std::string_view part, std::uint64_t index, std::span<std::int32_t> out) const;
   std::shared_ptr<const data::World> world_;
-  std::unique_ptr<const data::World> easy_;
-  std::uint64_t seed_, easy_blocks_ = 0;
+  std::uint64_t seed_;
   mutable std::mutex mutex_;
-  mutable std::map<std::uint64_t, std::vector<std::int32_t>> blocks_;  // the last few
+  mutable std::map<std::size_t, std::unique_ptr<const data::World>> short_;  // by length of the sequence
 };
 
 // Pieces of a tokenised corpus in a shuffled order, another one each epoch.
 class CorpusSource : public TokenSource {
  public:
-  CorpusSource(std::shared_ptr<const TokenCorpus> corpus, std::shared_ptr<const Tokenizer> tokenizer, std::uint64_t seed);
+  CorpusSource(std::shared_ptr<const TokenCorpus> corpus, std::shared_ptr<const Tokenizer> tokenizer,
+               std::uint64_t seed);
   void sequence(std::uint64_t index, std::span<std::int32_t> out) const override;
   void validation(std::uint64_t index, std::span<std::int32_t> out) const override;
   std::int64_t validation_count(std::int64_t length) const override;

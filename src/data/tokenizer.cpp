@@ -46,9 +46,10 @@ class SentencePieceTokenizer final : public Tokenizer {
     hash_ = hash64(model, hash64("tokenizer sentencepiece"));
     // The library accepts an empty model, and only then fails on use.
     const auto status = processor_.LoadFromSerializedProto(model);
-    require(!model.empty() && status.ok() && processor_.GetPieceSize() > 0,
-            "tokenizer {}: expected a SentencePiece model, found {}; give FILE.model as written by spm_train, or `bytes`",
-            path, model.empty() ? std::string("an empty file") : "something else (" + status.ToString() + ")");
+    require(
+        !model.empty() && status.ok() && processor_.GetPieceSize() > 0,
+        "tokenizer {}: expected a SentencePiece model, found {}; give FILE.model as written by spm_train, or `bytes`",
+        path, model.empty() ? std::string("an empty file") : "something else (" + status.ToString() + ")");
   }
 
   std::string name() const override { return path_; }
@@ -96,8 +97,10 @@ std::unique_ptr<Tokenizer> open_tokenizer(const std::string& spec) {
 void train_sentencepiece(const std::vector<std::filesystem::path>& text_files, std::int32_t vocab_size,
                          const std::filesystem::path& model_path) {
   require(!text_files.empty(), "tokenizer training: expected at least one text file, found none");
-  require(vocab_size >= 300, "tokenizer training: expected a vocabulary of at least 300 (256 bytes and 3 special ids "
-          "come first), found {}", vocab_size);
+  require(vocab_size >= 300,
+          "tokenizer training: expected a vocabulary of at least 300 (256 bytes and 3 special ids "
+          "come first), found {}",
+          vocab_size);
   std::vector<std::string> inputs;
   for (const auto& file : text_files) {
     require(std::filesystem::is_regular_file(file), "tokenizer training: {}: no such file", file.string());

@@ -22,16 +22,16 @@ Utf8Errors find_utf8_errors(std::string_view text);
 // Every malformed byte becomes U+FFFD.
 std::string replace_utf8_errors(std::string_view text);
 
-bool is_unicode_space(char32_t c);               // str.isspace()
+bool is_unicode_space(char32_t c);  // str.isspace()
 std::string_view strip_left(std::string_view text);
 std::string_view strip_right(std::string_view text);
-std::string_view strip(std::string_view text);   // str.strip()
+std::string_view strip(std::string_view text);  // str.strip()
 // Number of pieces of re.split(r"\s+", text): runs of white space + 1, as the harness counts words.
 std::size_t count_words(std::string_view text);
 
 // Lower and upper case of ASCII, Latin-1, Greek and Cyrillic letters; others stay.
 std::string to_lower(std::string_view text);
-std::string capitalize(std::string_view text);   // str.capitalize(): first character upper case, the rest lower case
+std::string capitalize(std::string_view text);  // str.capitalize(): first character upper case, the rest lower case
 
 // str.replace(from, to).
 std::string replace_all(std::string text, std::string_view from, std::string_view to);

@@ -17,9 +17,14 @@ struct Kind {
   void (*write)(const World&, Rng&, int tokens, Text&);
 };
 
-constexpr int kShortest = 60;   // tokens aimed at, at least
-constexpr int kOvershoot = 60;  // a document may end up that much longer than it aimed at
-constexpr int kSamples = 48;    // documents a kind, to learn its mean length
+// Tokens a document aims at, at least, and how much longer it may end up: a quarter of the longest, 60 in long ones.
+int margin(const WorldOptions& o) { return std::min(60, o.max_tokens / 4); }
+int draw_length(const WorldOptions& o, Rng& rng) {
+  const int m = margin(o);
+  return m + static_cast<int>(rng.below(static_cast<std::uint64_t>(std::max(1, o.max_tokens - 2 * m))));
+}
+
+constexpr int kSamples = 48;  // documents a kind, to learn its mean length
 
 template <void (*Write)(const WorldFacts&, Rng&, int, Text&)>
 void of_facts(const World& w, Rng& rng, int tokens, Text& out) {
@@ -59,9 +64,9 @@ void check(const WorldOptions& o) {
   in_range("keys", o.keys, 8, 32);
   in_range("values", o.values, 8, 32);
   in_range("pairs_min", o.pairs_min, 1, 8);
-  in_range("pairs_max", o.pairs_max, std::max(4, o.pairs_min), 32);
-  in_range("events_max", o.events_max, 4, 14);
-  in_range("max_tokens", o.max_tokens, 200, 1000);
+  in_range("pairs_max", o.pairs_max, std::max(2, o.pairs_min), 32);
+  in_range("events_max", o.events_max, 4, 20);
+  in_range("max_tokens", o.max_tokens, 32, 1000);
   in_range("far", o.far, 0, 64);
   require(o.filler >= 0 && o.filler <= 1, "world option 'filler' is {}; it is a chance between 0 and 1", o.filler);
   require(o.held_out > 0.02 && o.held_out <= 0.9, "world option 'held_out' is {}; it must lie between 0.02 and 0.9",
@@ -97,8 +102,7 @@ World::World(std::uint64_t seed, WorldOptions options)
     int tokens = 2 * kSamples;  // <bos> and <eos>
     for (int k = 0; k < kSamples; ++k) {
       Text text;
-      kind.write(*this, rng, kShortest + static_cast<int>(rng.below(options_.max_tokens - kShortest - kOvershoot)),
-                 text);
+      kind.write(*this, rng, draw_length(options_, rng), text);
       tokens += text.tokens();
     }
     total += options_.*kind.weight * kSamples / tokens;
@@ -122,8 +126,7 @@ std::string World::document_kind(std::uint64_t index) const { return draft(index
 std::string World::document(std::uint64_t index) const {
   Draft d = draft(index);
   Text text;
-  const auto spread = static_cast<std::uint64_t>(options_.max_tokens - kShortest - kOvershoot);
-  d.kind->write(*this, d.rng, kShortest + static_cast<int>(d.rng.below(spread)), text);
+  d.kind->write(*this, d.rng, draw_length(options_, d.rng), text);
   return text.take();
 }
 

@@ -172,8 +172,7 @@ void fill_rest(Lexicon& x) {
                "birds sang in the trees .", "nobody said a word .", "the road was empty .",     "time went by .",
                "it was late in the day .",  "the snow was deep .",  "there was no hurry .",     "the river was slow .",
                "a small rain fell .",       "the moon was out .",   "everyone was tired .",     "the air was warm ."};
-  x.events = {"$0 took the $1 to the $2 .", "$0 put the $1 in the $2 .", "$0 left the $1 in the $2 .",
-              "$0 found the $1 in the $2 ."};
+  x.events = {"$0 visited $1 .", "$0 saw $1 .", "$0 liked $1 .", "$0 left $1 .", "$0 reached $1 .", "$0 missed $1 ."};
   x.record_nouns = list("code badge flag sign");
   x.words = list(
       ". , : ; ? question answer goal solution use the so as a result because reason is that it she he yes no does "

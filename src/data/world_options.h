@@ -23,18 +23,16 @@ struct WorldOptions {
   int values = 32;     // alphabet of recall values
   int pairs_min = 2;   // pairs in a record list
   int pairs_max = 20;
-  int rounds_max = 6;   // times a list is asked through
-  int value_first = 1;  // lists state "red mira" and are asked "mira red"; 0: both "mira red"
-  int events_max = 12;    // events in a passage
+  int rounds_max = 6;     // times a list is asked through
+  int events_max = 20;    // events in a passage
   int max_tokens = 240;   // of a document or an item, <bos> and <eos> included
   int far = 32;           // tokens between binding and query that most recall items keep at least
   double filler = 0.3;    // chance of sentences without news between a list or passage and its queries
   double held_out = 0.4;  // share of the combinations of actor and script, pattern and pair kept for the tests
 
-  // A recall-first start (length and difficulty warm-up): how the first tokens of a training stream differ.
-  double easy_tokens = 0;    // so many; 0: no such start
-  int easy_pairs_max = 4;    // pairs_max there
-  double easy_records = 2;   // share of records there, in place of `records`
+  // In training sequences shorter than max_tokens (see Recipe::short_length).
+  int short_pairs_max = 4;   // pairs_max there
+  double short_records = 1;  // factor on the share of records there
 
   // visit(name, value, meaning) for every option.
   template <class Options, class Visit>
@@ -57,14 +55,12 @@ struct WorldOptions {
     f("pairs_min", o.pairs_min, "fewest pairs of a record list");
     f("pairs_max", o.pairs_max, "most pairs of a record list");
     f("rounds_max", o.rounds_max, "rounds of queries to a list, 1-6");
-    f("value_first", o.value_first, "1: lists state the value before its key; 0: after it");
-    f("events_max", o.events_max, "most events of a passage, 4-14");
-    f("max_tokens", o.max_tokens, "most tokens of a document or item, 120-1000");
+    f("events_max", o.events_max, "most events of a passage, 4-20");
+    f("max_tokens", o.max_tokens, "most tokens of a document or item, 32-1000");
     f("far", o.far, "distance in tokens that most recall items keep at least");
     f("filler", o.filler, "chance of sentences without news before the queries");
-    f("easy_tokens", o.easy_tokens, "tokens at the start of a stream that teach short lists first");
-    f("easy_pairs_max", o.easy_pairs_max, "pairs_max there");
-    f("easy_records", o.easy_records, "share of record lists there");
+    f("short_pairs_max", o.short_pairs_max, "most pairs of a list in sequences shorter than max_tokens");
+    f("short_records", o.short_records, "factor on the share of records there");
     f("held_out", o.held_out, "share of combinations kept for the tests");
   }
 };

@@ -121,24 +121,20 @@ int find_cause(const WorldItem& item) {
 }
 
 std::string recall_record(const Words& prompt) {
-  // The first occurrence of the key is its binding, with the value so many words in front of it:
-  // "red mira", "red : mira ;", "red is the badge of mira ."
+  // The first occurrence of the key is its binding: "mira red", "mira : red ;", "the badge of mira is red ."
   const std::string& last = prompt.back();
-  const std::size_t back = last == ":" || last == "is" ? 2 : 1;           // from the prompt's end to the key
-  const long before = last == ":" ? 2 : last == "is" ? 5 : 1;             // from the value to the key
-  const auto at = std::find(prompt.begin(), prompt.end(), prompt[prompt.size() - back]);
-  return at - prompt.begin() >= before ? *(at - before) : "";
+  const long after = last == ":" || last == "is" ? 2 : 1;  // from the key to the value
+  const auto at = std::find(prompt.begin(), prompt.end(), prompt[prompt.size() - static_cast<std::size_t>(after)]);
+  return prompt.end() - at > after ? *(at + after) : "";
 }
 
 std::string recall_event(const Words& prompt) {
   Words query, slots;
-  for (const PassageQuery& q : passage_queries()) {
-    const Words pattern = split(q.text, ' ');
-    if (!match_at(prompt, prompt.size() - pattern.size(), pattern, query)) continue;
-    for (const auto& event : lexicon().events) {
-      for (std::size_t begin = 0; begin < prompt.size(); ++begin) {
-        if (match_at(prompt, begin, split(event, ' '), slots) && slots[q.known] == query[0]) return slots[q.asked];
-      }
+  for (const std::string& event : lexicon().events) {
+    const Words pattern = split(passage_query(event), ' ');
+    if (prompt.size() < pattern.size() || !match_at(prompt, prompt.size() - pattern.size(), pattern, query)) continue;
+    for (std::size_t begin = 0; begin < prompt.size(); ++begin) {
+      if (match_at(prompt, begin, split(event, ' '), slots) && slots[0] == query[0]) return slots[1];
     }
   }
   return "";

@@ -46,15 +46,6 @@ void add_pair(const RecordList& list, std::size_t k, Text& out) {
   if (list.form == RecordForm::kSentence) out.word(".");
 }
 
-// A pair as the list states it: value first. A query then finds its key again and reads what stood just before it, one
-// match of equal words, which tiny models learn within minutes; key-first lists need two matches one after the other.
-void add_binding(const RecordList& list, std::size_t k, Text& out) {
-  const std::string &key = lexicon().cast[list.keys[k]], &value = lexicon().colors[list.values[k]];
-  if (list.form == RecordForm::kBare) out.add("$0 $1", {value, key});
-  if (list.form == RecordForm::kTerse) out.add("$0 : $1 ;", {value, key});
-  if (list.form == RecordForm::kSentence) out.add("$0 is the $1 of $2 .", {value, list.noun, key});
-}
-
 void open_section(const RecordList& list, std::string_view header, Text& out) {
   if (list.form != RecordForm::kSentence) out.add("$0 :", {header});
 }
@@ -63,10 +54,10 @@ void close_section(const RecordList& list, Text& out) {
   if (list.form == RecordForm::kBare) out.word(".");
 }
 
-std::string list_text(const WorldOptions& o, const RecordList& list) {
+std::string list_text(const RecordList& list) {
   Text out;
   open_section(list, "list", out);
-  for (std::size_t k = 0; k < list.size(); ++k) o.value_first != 0 ? add_binding(list, k, out) : add_pair(list, k, out);
+  for (std::size_t k = 0; k < list.size(); ++k) add_pair(list, k, out);
   close_section(list, out);
   return out.take();
 }
@@ -78,7 +69,7 @@ RecordList draw_list(const WorldOptions& o, RecordForm form, std::size_t n, std:
     rng.shuffle(deck);
     RecordList list{form, rng.pick(lexicon().record_nouns), {deck.begin(), deck.begin() + static_cast<long>(n)}, {}};
     list.values = rng.sample(static_cast<std::size_t>(o.values), n);
-    if (list_is_held(list_text(o, list)) == held) return list;
+    if (list_is_held(list_text(list)) == held) return list;
   }
 }
 
@@ -96,10 +87,12 @@ void add_fillers(std::size_t n, Rng& rng, Text& out) {
   for (const auto f : rng.sample(lexicon().fillers.size(), n)) out.add(lexicon().fillers[f]);
 }
 
-// One list, then rounds of queries in new random order; at most `room` tokens if one round fits.
+// One list, then rounds of queries in new random order; at most `room` tokens if one round fits. List and queries say a
+// pair in the same words, so that every value after the list is told by one and the same rule, "find what followed this
+// key": the many later rounds, with their short distances, teach what the first round needs.
 void write_list(const WorldOptions& o, const RecordList& list, int room, Rng& rng, Text& out) {
   const int start = out.tokens();
-  out.add(list_text(o, list));
+  out.add(list_text(list));
   const int round = static_cast<int>(list.size()) * pair_tokens(list.form);
   if (rng.chance(o.filler) && out.tokens() - start + round + 34 < room) add_fillers(1 + rng.below(6), rng, out);
   open_section(list, "again", out);
@@ -110,35 +103,26 @@ void write_list(const WorldOptions& o, const RecordList& list, int room, Rng& rn
   close_section(list, out);
 }
 
-using Event = std::array<std::size_t, 3>;  // person, object, room
+// Somebody visited, saw, liked ... a town.
+struct Event {
+  std::size_t person, town, pattern;
+};
 
-const std::string& event_word(const Event& e, std::size_t role) {
-  const Lexicon& x = lexicon();
-  const std::vector<std::string>* words[] = {&x.cast, &x.objects, &x.rooms};
-  return (*words[role])[e[role]];
+void add_event(const Event& e, Text& out) {
+  out.add(lexicon().events[e.pattern], {lexicon().cast[e.person], lexicon().towns[e.town]});
 }
 
-// n events with people, objects and rooms that no earlier passage of the document used.
-std::vector<Event> draw_events(std::size_t n, std::array<std::vector<std::size_t>, 3>& decks, Rng& rng) {
+std::vector<Event> draw_events(std::size_t n, Rng& rng) {
+  const auto people = rng.sample(lexicon().cast.size(), n), towns = rng.sample(lexicon().towns.size(), n);
   std::vector<Event> events(n);
-  for (std::size_t role = 0; role < 3; ++role) {
-    rng.shuffle(decks[role]);
-    for (std::size_t k = 0; k < n; ++k) events[k][role] = decks[role][k];
-  }
+  for (std::size_t k = 0; k < n; ++k) events[k] = {people[k], towns[k], rng.below(lexicon().events.size())};
   return events;
 }
 
-std::string events_text(const std::vector<Event>& events, Rng& rng) {
+std::string events_text(const std::vector<Event>& events) {
   Text out;
-  for (const auto& e : events) {
-    out.add(rng.pick(lexicon().events), {event_word(e, 0), event_word(e, 1), event_word(e, 2)});
-  }
+  for (const auto& e : events) add_event(e, out);
   return out.take();
-}
-
-void add_answered(const Event& e, const PassageQuery& q, Text& out) {
-  out.add(q.text, {event_word(e, q.known)});
-  out.add("$0 .", {event_word(e, q.asked)});
 }
 
 // Distance in tokens from the first `word` in the prompt to the position after its end.
@@ -153,12 +137,7 @@ bool far_enough(const WorldOptions& o, int distance, Rng& rng) { return distance
 
 }  // namespace
 
-const std::vector<PassageQuery>& passage_queries() {
-  static const std::vector<PassageQuery> queries = {{"object_room", "the $0 was in the", 1, 2},
-                                                    {"person_room", "$0 was in the", 0, 2},
-                                                    {"person_object", "$0 had the", 0, 1}};
-  return queries;
-}
+std::string_view passage_query(std::string_view event) { return event.substr(0, event.find(" $1")); }
 
 void write_records(const WorldOptions& o, Rng& rng, int tokens, Text& out) {
   auto deck = full_deck(o.keys);
@@ -182,25 +161,29 @@ void write_records(const WorldOptions& o, Rng& rng, int tokens, Text& out) {
 }
 
 void write_passages(const WorldOptions& o, Rng& rng, int tokens, Text& out) {
-  std::array<std::vector<std::size_t>, 3> decks = {full_deck(32), full_deck(32), full_deck(32)};
+  constexpr int kEvent = 4;  // tokens
+  const int most = std::min(o.events_max, (o.max_tokens - 8) / (2 * kEvent));
   tokens = (tokens + o.max_tokens) / 2;
   do {
-    const std::size_t n = std::min(2 + rng.below(static_cast<std::size_t>(o.events_max) - 1), decks[0].size());
-    if (out.tokens() > 0 && out.tokens() + static_cast<int>(n) * 14 + 10 > o.max_tokens) return;
-    auto events = draw_events(n, decks, rng);
-    const std::string text = events_text(events, rng);
+    auto events = draw_events(draw_size(2, static_cast<std::size_t>(most), rng), rng);
+    const int room = o.max_tokens - 2 - out.tokens();
+    if (2 * kEvent * static_cast<int>(events.size()) > room) {
+      if (out.tokens() > 0) return;
+      continue;
+    }
+    const std::string text = events_text(events);
     if (list_is_held(text)) continue;
-    for (auto& deck : decks) deck.erase(deck.begin(), deck.begin() + static_cast<long>(n));
     out.add(text);
-    if (rng.chance(o.filler)) add_fillers(1 + rng.below(6), rng, out);
-    for (int round = 0; round < 3; ++round) {
+    if (rng.chance(o.filler) && 2 * kEvent * static_cast<int>(events.size()) + 34 < room)
+      add_fillers(1 + rng.below(6), rng, out);
+    for (int round = 0; round < o.rounds_max; ++round) {
       rng.shuffle(events);
       for (const auto& e : events) {
-        if (out.tokens() + 9 > o.max_tokens) return;
-        add_answered(e, rng.pick(passage_queries()), out);
+        if (out.tokens() + kEvent + 2 > o.max_tokens) return;
+        add_event(e, out);
       }
     }
-  } while (out.tokens() < tokens && decks[0].size() >= 2);
+  } while (out.tokens() < tokens);
 }
 
 void write_songs(Rng& rng, int tokens, Text& out) {
@@ -229,7 +212,7 @@ WorldItem record_item(const WorldOptions& o, Rng& rng) {
     const std::size_t n = least + rng.below(most - least + 1);
     const auto list = draw_list(o, form, n, full_deck(o.keys), true, rng);
     Text out;
-    out.add(list_text(o, list));
+    out.add(list_text(list));
     add_fillers(rng.below(9), rng, out);
     open_section(list, "again", out);
     const auto order = rng.sample(n, n);
@@ -248,26 +231,24 @@ WorldItem record_item(const WorldOptions& o, Rng& rng) {
 
 WorldItem passage_item(const WorldOptions& o, Rng& rng) {
   while (true) {
-    std::array<std::vector<std::size_t>, 3> decks = {full_deck(32), full_deck(32), full_deck(32)};
     const auto n = 4 + rng.below(static_cast<std::size_t>(o.events_max) - 3);
-    const auto events = draw_events(n, decks, rng);
-    const std::string text = events_text(events, rng);
+    const auto events = draw_events(n, rng);
+    const std::string text = events_text(events);
     if (!list_is_held(text)) continue;
     Text out;
     out.add(text);
     add_fillers(rng.below(9), rng, out);
     const auto order = rng.sample(n, n);
     const std::size_t before = rng.below(n);
-    for (std::size_t k = 0; k < before; ++k) add_answered(events[order[k]], rng.pick(passage_queries()), out);
-    const auto& query = rng.pick(passage_queries());
+    for (std::size_t k = 0; k < before; ++k) add_event(events[order[k]], out);
     const Event& e = events[order[before]];
-    out.add(query.text, {event_word(e, query.known)});
+    out.add(passage_query(lexicon().events[e.pattern]), {lexicon().cast[e.person]});
     WorldItem item;
     item.prompt = out.take();
-    item.answer = event_word(e, query.asked);
+    item.answer = lexicon().towns[e.town];
     const int distance = distance_to(item.prompt, item.answer);
     if (token_count(item.prompt) + 3 > o.max_tokens || !far_enough(o, distance, rng)) continue;
-    item.meta = {{"pairs", n}, {"distance", distance}, {"form", query.name}};
+    item.meta = {{"pairs", n}, {"distance", distance}, {"form", "event"}};
     return item;
   }
 }

@@ -20,11 +20,7 @@ void write_songs(Rng& rng, int tokens, Text& out);
 WorldItem record_item(const WorldOptions& options, Rng& rng);
 WorldItem passage_item(const WorldOptions& options, Rng& rng);
 
-// A query of a passage: `text` up to the word asked for.
-struct PassageQuery {
-  std::string name, text;    // $0 the word that is known
-  std::size_t known, asked;  // 0 person, 1 object, 2 room
-};
-const std::vector<PassageQuery>& passage_queries();
+// The words of an event up to the town that a query asks for.
+std::string_view passage_query(std::string_view event);
 
 }  // namespace hymba::data

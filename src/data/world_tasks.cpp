@@ -222,7 +222,7 @@ std::vector<WorldTask> World::tasks(int items) const {
   add("rules", "openbookqa", "general", mc, 0.25, [&](Rng& r) { return rule_item(f, r); });
   add("yes_no", "boolq", "general", mc, 0.5, [&](Rng& r) { return yes_no_item(r); });
   add("causes", "copa", "general", mc, 0.5, [&](Rng& r) { return cause_item(f, r); });
-  add("passages", "squad_completion", "recall", "completion", 1.0 / 32,
+  add("passages", "squad_completion", "recall", "completion", 1.0 / static_cast<double>(lexicon().towns.size()),
       [&](Rng& r) { return passage_item(options_, r); });
   add("records", "swde", "recall", "completion", 1.0 / options_.values,
       [&](Rng& r) { return record_item(options_, r); });

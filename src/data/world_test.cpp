@@ -172,7 +172,7 @@ TEST(World, RecallAnswersCannotBeGuessed) {
       std::vector<std::string> values;  // candidates named in the prompt, in order
       for (const auto& w : prompt) {
         const auto& x = lexicon();
-        for (const auto* list : {&x.colors, &x.rooms, &x.objects}) {
+        for (const auto* list : {&x.colors, &x.towns}) {
           if (std::find(list->begin(), list->end(), w) != list->end()) values.push_back(w);
         }
       }
