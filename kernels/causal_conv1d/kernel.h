@@ -48,6 +48,11 @@ void forward(const Shape& shape, const Inputs<float>& in, const Outputs<float>& 
 void backward(const Shape& shape, const Inputs<float>& in, const Gradients<float>& grad, std::int64_t begin,
               std::int64_t end);
 
+// One step (length 1), the state in place: out.state is in.state. Tasks: step_tasks().
+constexpr std::int64_t kStepBlock = 512;  // channels a task
+inline std::int64_t step_tasks(const Shape& s) { return s.batch * ((s.channels + kStepBlock - 1) / kStepBlock); }
+void step(const Shape& shape, const Inputs<float>& in, const Outputs<float>& out, std::int64_t begin, std::int64_t end);
+
 void forward_reference(const Shape& shape, const Inputs<double>& in, const Outputs<double>& out);
 void backward_reference(const Shape& shape, const Inputs<double>& in, const Gradients<double>& grad);
 

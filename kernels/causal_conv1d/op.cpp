@@ -129,18 +129,4 @@ std::tuple<at::Tensor, at::Tensor> causal_conv1d(const at::Tensor& x_BLE, const 
   return {out[0], out[1]};
 }
 
-at::Tensor conv_update(at::Tensor& state_BSE, const at::Tensor& x_BE, const at::Tensor& weight_EW,
-                       const at::Tensor& bias_E, bool silu) {
-  const c10::AutoGradMode no_grad(false);
-  const char* op = "conv_update";
-  require(state_BSE.defined() && state_BSE.dim() == 3 && state_BSE.is_contiguous(),
-          "[{}] state_BSE: expected a contiguous tensor with 3 axes, got {}", op, describe(state_BSE));
-  check_leading(op, "x_BE", x_BE, 2);
-  const Arguments a{x_BE.unsqueeze(1), weight_EW, bias_E, state_BSE};
-  const conv::Shape shape = check(op, a, silu);
-  const at::Tensor y = at::empty({shape.batch, 1, shape.channels}, x_BE.options());
-  run_forward(shape, prepare(a), y, state_BSE);
-  return y.squeeze(1);
-}
-
 }  // namespace hymba::kernels

@@ -14,8 +14,13 @@ namespace hymba::kernels {
 std::tuple<at::Tensor, at::Tensor> causal_conv1d(const at::Tensor& x_BLE, const at::Tensor& weight_EW,
                                                  const at::Tensor& bias_E, const at::Tensor& state_BSE, bool silu);
 
-// One step, in place on state_BSE (contiguous), without autograd. Returns y_BE.
-at::Tensor conv_update(at::Tensor& state_BSE, const at::Tensor& x_BE, const at::Tensor& weight_EW,
+// One step, in place on state_BSE (contiguous), without autograd; writes y_BE, whose rows may be strided like those of
+// x_BE. float32 allocates nothing; float64 runs the reference.
+void conv_update_out(const at::Tensor& y_BE, const at::Tensor& state_BSE, const at::Tensor& x_BE,
+                     const at::Tensor& weight_EW, const at::Tensor& bias_E, bool silu);
+
+// The same into a new tensor, from tensors of any strides.
+at::Tensor conv_update(const at::Tensor& state_BSE, const at::Tensor& x_BE, const at::Tensor& weight_EW,
                        const at::Tensor& bias_E, bool silu);
 
 }  // namespace hymba::kernels

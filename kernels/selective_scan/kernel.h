@@ -58,6 +58,13 @@ void forward(const Shape& shape, const Inputs<float>& in, const Outputs<float>& 
 void backward(const Shape& shape, const Inputs<float>& in, const float* states, const Gradients<float>& grad,
               std::int64_t begin, std::int64_t end);
 
+// One step of every sequence (length 1): B and C rows of [G, N], h in place. Tasks: step_tasks().
+constexpr std::int64_t kStepBlock = 64;  // channels a task
+inline std::int64_t step_tasks(const Shape& s) {
+  return s.batch * s.groups * ((s.group_channels() + kStepBlock - 1) / kStepBlock);
+}
+void step(const Shape& shape, const Inputs<float>& in, const Outputs<float>& out, std::int64_t begin, std::int64_t end);
+
 void forward_reference(const Shape& shape, const Inputs<double>& in, const Outputs<double>& out);
 void backward_reference(const Shape& shape, const Inputs<double>& in, const Gradients<double>& grad);
 

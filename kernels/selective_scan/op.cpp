@@ -193,33 +193,4 @@ std::tuple<at::Tensor, at::Tensor> selective_scan(const at::Tensor& u_BLE, const
   return {r.y, r.h};
 }
 
-at::Tensor selective_state_update(at::Tensor& h_BEN, const at::Tensor& u_BE, const at::Tensor& dt_BE,
-                                  const at::Tensor& A_EN, const at::Tensor& B_BN, const at::Tensor& C_BN,
-                                  const at::Tensor& D_E, const at::Tensor& z_BE, const at::Tensor& dt_bias_E,
-                                  SelectiveScanOptions options) {
-  const c10::AutoGradMode no_grad(false);
-  const char* op = "selective_state_update";
-  require(h_BEN.defined() && h_BEN.dim() == 3 && h_BEN.is_contiguous(),
-          "[{}] h_BEN: expected a contiguous tensor with 3 axes, got {}", op, describe(h_BEN));
-  check_leading(op, "u_BE", u_BE, 2);
-  for (const at::Tensor* t : {&dt_BE, &B_BN, &C_BN}) {
-    require(t->defined() && t->dim() >= 2, "[{}] dt_BE, B_BN, C_BN: expected 2 axes, got {}", op, describe(*t));
-  }
-  // One step is a sequence of length 1 that starts from h and ends in it.
-  const auto step = [](const at::Tensor& t) { return t.defined() ? t.unsqueeze(1) : t; };
-  const Arguments x{step(u_BE), step(dt_BE), A_EN, step(B_BN), step(C_BN), D_E, step(z_BE), dt_bias_E, h_BEN};
-  const scan::Shape shape = check(op, x, options);
-  const Arguments ready = prepare(x);
-  const at::Tensor y = at::empty({shape.batch, 1, shape.channels}, u_BE.options());
-  if (u_BE.scalar_type() == at::kDouble) {
-    scan::forward_reference(shape, inputs<double>(ready), {rows<double>(y), data<double>(h_BEN), nullptr});
-  } else {
-    const auto in = inputs<float>(ready);
-    const scan::Outputs<float> out{rows<float>(y), data<float>(h_BEN), nullptr};
-    parallel_tasks(shape.tasks(), task_grain(shape),
-                   [&](std::int64_t begin, std::int64_t end) { scan::forward(shape, in, out, begin, end); });
-  }
-  return y.squeeze(1);
-}
-
 }  // namespace hymba::kernels

@@ -22,8 +22,15 @@ std::tuple<at::Tensor, at::Tensor> selective_scan(const at::Tensor& u_BLE, const
                                                   const at::Tensor& z_BLE, const at::Tensor& dt_bias_E,
                                                   const at::Tensor& h0_BEN, SelectiveScanOptions options = {});
 
-// One decoding step, in place on h_BEN (contiguous), without autograd. Returns y_BE.
-at::Tensor selective_state_update(at::Tensor& h_BEN, const at::Tensor& u_BE, const at::Tensor& dt_BE,
+// One decoding step, in place on h_BEN (contiguous), without autograd; writes y_BE. float32 allocates nothing. The last
+// axes must be dense (B and C: [B, N] or [B, G, N]); float64 runs the reference.
+void selective_state_update_out(const at::Tensor& y_BE, const at::Tensor& h_BEN, const at::Tensor& u_BE,
+                                const at::Tensor& dt_BE, const at::Tensor& A_EN, const at::Tensor& B_BN,
+                                const at::Tensor& C_BN, const at::Tensor& D_E, const at::Tensor& z_BE,
+                                const at::Tensor& dt_bias_E, SelectiveScanOptions options = {});
+
+// The same into a new tensor, from tensors of any strides.
+at::Tensor selective_state_update(const at::Tensor& h_BEN, const at::Tensor& u_BE, const at::Tensor& dt_BE,
                                   const at::Tensor& A_EN, const at::Tensor& B_BN, const at::Tensor& C_BN,
                                   const at::Tensor& D_E, const at::Tensor& z_BE, const at::Tensor& dt_bias_E,
                                   SelectiveScanOptions options = {});

@@ -224,9 +224,10 @@ std::tuple<at::Tensor, at::Tensor> ssd(const at::Tensor& x_BLHP, const at::Tenso
   return {out[0], out[1]};
 }
 
-at::Tensor ssd_state_update(at::Tensor& h_BHPN, const at::Tensor& x_BHP, const at::Tensor& dt_BH, const at::Tensor& A_H,
-                            const at::Tensor& B_BGN, const at::Tensor& C_BGN, const at::Tensor& D_H,
-                            const at::Tensor& dt_bias_H, const SsdOptions& options) {
+void ssd_state_update_out(const at::Tensor& y_BHP, const at::Tensor& h_BHPN, const at::Tensor& x_BHP,
+                          const at::Tensor& dt_BH, const at::Tensor& A_H, const at::Tensor& B_BGN,
+                          const at::Tensor& C_BGN, const at::Tensor& D_H, const at::Tensor& dt_bias_H,
+                          const SsdOptions& options) {
   const char* op = "ssd_state_update";
   const c10::AutoGradMode no_gradient(false);
   check_leading(op, "x_BHP", x_BHP, 3);
@@ -235,20 +236,29 @@ at::Tensor ssd_state_update(at::Tensor& h_BHPN, const at::Tensor& x_BHP, const a
   require(C_BGN.defined() && C_BGN.dim() == 3, "[{}] C_BGN: expected [B, G, N], got {}", op, describe(C_BGN));
   require(h_BHPN.defined() && h_BHPN.is_contiguous(), "[{}] h_BHPN: expected a contiguous tensor, got {}", op,
           describe(h_BHPN));
+  check_tensor(op, "y_BHP", y_BHP, x_BHP.scalar_type(), x_BHP.sizes().vec());
+  require(y_BHP.is_contiguous(), "[{}] y_BHP: expected a contiguous tensor", op);
   const Arguments given{
       x_BHP.unsqueeze(1), dt_BH.unsqueeze(1), A_H, B_BGN.unsqueeze(1), C_BGN.unsqueeze(1), D_H, dt_bias_H, h_BHPN};
   check(op, given, options);
   const Arguments t = dense(given);
-  const at::Tensor y = at::empty(x_BHP.sizes(), x_BHP.options());
   if (x_BHP.scalar_type() == at::kDouble) {
     auto a = make_args<double>(t, options);
-    a.y = y.data_ptr<double>(), a.h = h_BHPN.data_ptr<double>();
+    a.y = y_BHP.data_ptr<double>(), a.h = h_BHPN.data_ptr<double>();
     reference_forward(a);
-    return y;
+    return;
   }
   auto a = make_args<float>(t, options);
-  a.y = y.data_ptr<float>(), a.h = h_BHPN.data_ptr<float>();
+  a.y = y_BHP.data_ptr<float>(), a.h = h_BHPN.data_ptr<float>();
   run(a, {{pass_tasks(a), 2 * state_macs(a), ssd_detail::step}});
+}
+
+at::Tensor ssd_state_update(const at::Tensor& h_BHPN, const at::Tensor& x_BHP, const at::Tensor& dt_BH,
+                            const at::Tensor& A_H, const at::Tensor& B_BGN, const at::Tensor& C_BGN,
+                            const at::Tensor& D_H, const at::Tensor& dt_bias_H, const SsdOptions& options) {
+  check_leading("ssd_state_update", "x_BHP", x_BHP, 3);
+  const at::Tensor y = at::empty(x_BHP.sizes(), x_BHP.options());
+  ssd_state_update_out(y, h_BHPN, x_BHP, dt_BH, A_H, B_BGN, C_BGN, D_H, dt_bias_H, options);
   return y;
 }
 

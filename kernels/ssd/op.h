@@ -25,9 +25,15 @@ std::tuple<at::Tensor, at::Tensor> ssd(const at::Tensor& x_BLHP, const at::Tenso
                                        const at::Tensor& dt_bias_H, const at::Tensor& h0_BHPN,
                                        const SsdOptions& options = {});
 
-// One step: updates h_BHPN in place (contiguous) and returns y_BHP. Not differentiable.
-at::Tensor ssd_state_update(at::Tensor& h_BHPN, const at::Tensor& x_BHP, const at::Tensor& dt_BH, const at::Tensor& A_H,
-                            const at::Tensor& B_BGN, const at::Tensor& C_BGN, const at::Tensor& D_H,
-                            const at::Tensor& dt_bias_H, const SsdOptions& options = {});
+// One step: updates h_BHPN in place and writes y_BHP (both contiguous); rows of the rest as above. Not differentiable.
+void ssd_state_update_out(const at::Tensor& y_BHP, const at::Tensor& h_BHPN, const at::Tensor& x_BHP,
+                          const at::Tensor& dt_BH, const at::Tensor& A_H, const at::Tensor& B_BGN,
+                          const at::Tensor& C_BGN, const at::Tensor& D_H, const at::Tensor& dt_bias_H,
+                          const SsdOptions& options = {});
+
+// The same into a new tensor.
+at::Tensor ssd_state_update(const at::Tensor& h_BHPN, const at::Tensor& x_BHP, const at::Tensor& dt_BH,
+                            const at::Tensor& A_H, const at::Tensor& B_BGN, const at::Tensor& C_BGN,
+                            const at::Tensor& D_H, const at::Tensor& dt_bias_H, const SsdOptions& options = {});
 
 }  // namespace hymba::kernels
