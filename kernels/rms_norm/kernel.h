@@ -21,6 +21,16 @@ void forward(const Shape& shape, const float* x, const float* weight, float* y, 
 void backward(const Shape& shape, const float* x, const float* weight, const float* rstd, const float* dy, float* dx,
               float* dweight, std::int64_t begin, std::int64_t end);
 
+// Rows of x, repeated `copies` times to the width of weight and y: y = (add ? y : 0) + scale * norm(x) * weight.
+struct OutShape {
+  std::int64_t rows = 0, width = 0, copies = 1, x_stride = 0, y_stride = 0;
+  double eps = 0;
+  float scale = 1;
+  bool add = false;
+};
+void forward_out(const OutShape& shape, const float* x, const float* weight, float* y, std::int64_t begin,
+                 std::int64_t end);
+
 void forward_reference(const Shape& shape, const double* x, const double* weight, double* y);
 // Adds to dweight [width], which the caller has set to zero.
 void backward_reference(const Shape& shape, const double* x, const double* weight, const double* dy, double* dx,

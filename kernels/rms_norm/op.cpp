@@ -88,4 +88,22 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
   return run_forward(as_matrix(x), weight.contiguous(), eps, false).y.view(x.sizes());
 }
 
+void rms_norm_out(const at::Tensor& y, const at::Tensor& x, const at::Tensor& weight, double eps,
+                  const RmsNormOutOptions& o) {
+  check_leading("rms_norm", "x_BI", x, 2);
+  const std::int64_t width = x.size(1), wide = weight.defined() && weight.dim() == 1 ? weight.size(0) : 0;
+  require(width > 0 && wide >= width && wide % width == 0, "[rms_norm] weight_O: expected a multiple of {}, got {}",
+          width, describe(weight));
+  check_tensor("rms_norm", "x_BI", x, at::kFloat, {x.size(0), width});
+  check_tensor("rms_norm", "weight_O", weight, at::kFloat, {wide});
+  check_tensor("rms_norm", "y_BO", y, at::kFloat, {x.size(0), wide});
+  require((width == 1 || x.stride(1) == 1) && (wide == 1 || y.stride(1) == 1) && weight.is_contiguous(),
+          "[rms_norm] x_BI, y_BO, weight_O: expected a last axis without gaps");
+  const norm::OutShape s{x.size(0), width, wide / width, x.stride(0), y.stride(0), eps, o.scale, o.add};
+  const float *in = data<const float>(x), *w = data<const float>(weight);
+  float* out = data<float>(y);
+  parallel_tasks(s.rows, grain_for(0.2 * static_cast<double>(wide)),
+                 [&](std::int64_t begin, std::int64_t end) { norm::forward_out(s, in, w, out, begin, end); });
+}
+
 }  // namespace hymba::kernels

@@ -9,4 +9,14 @@ namespace hymba::kernels {
 // float64.
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
 
+struct RmsNormOutOptions {
+  float scale = 1;
+  bool add = false;  // y += instead of y =
+};
+
+// y_BO = scale * rms_norm(x_BI repeated along its axis to O, weight_O): O is a multiple of I. For decoding: rows may be
+// strided, the last axes are dense, float32 alone; allocates nothing, keeps no graph.
+void rms_norm_out(const at::Tensor& y_BO, const at::Tensor& x_BI, const at::Tensor& weight_O, double eps,
+                  const RmsNormOutOptions& options = {});
+
 }  // namespace hymba::kernels

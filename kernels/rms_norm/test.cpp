@@ -58,6 +58,21 @@ TEST(RmsNorm, SlicesGiveTheSame) {
   }
 }
 
+TEST(RmsNorm, OutputsInPlaceRepeatScaleAndAdd) {
+  Rng rng(9);
+  const at::Tensor x = random(rng, {3, 20}), weight = random(rng, {60}), before = random(rng, {3, 60});
+  const at::Tensor normed = rms_norm(x.to(at::kDouble).repeat({1, 3}), weight.to(at::kDouble), 1e-5);
+  testing::for_each_isa([&] {
+    const at::Tensor y = testing::as_slice(before);
+    rms_norm_out(y, testing::as_slice(x), weight, 1e-5);
+    expect_close("y", y, normed, 1e-6);
+    rms_norm_out(y, x, weight, 1e-5, {0.5, true});
+    expect_close("added", y, normed.mul(1.5), 1e-6);
+  });
+  testing::expect_user_error([&] { rms_norm_out(before, x, weight.narrow(0, 0, 50), 1e-5); }, "weight_O",
+                             "multiple of 20");
+}
+
 TEST(RmsNorm, BadArgumentsNameOpAndArgument) {
   const Tensors x = make_inputs({{2, 8}});
   testing::expect_user_error([&] { rms_norm(x[0], x[1].narrow(0, 0, 7), 1e-6); }, "[rms_norm] weight",

@@ -115,10 +115,7 @@ at::Tensor apply(const at::Tensor& x, std::int64_t pos0, const std::vector<doubl
 at::Tensor rope(const at::Tensor& x_BLHP, std::int64_t pos0, double base) {
   check(x_BLHP, pos0);
   require(base > 0 && std::isfinite(base), "[{}] base: expected a finite number > 0, got {}", kOp, base);
-  const std::int64_t P = x_BLHP.size(3);
-  std::vector<double> inv_freq(P / 2);
-  for (std::int64_t j = 0; j < P / 2; ++j) inv_freq[j] = std::pow(base, -2.0 * static_cast<double>(j) / P);
-  return apply(x_BLHP, pos0, inv_freq);
+  return apply(x_BLHP, pos0, rope_frequencies(base, x_BLHP.size(3)));
 }
 
 at::Tensor rope(const at::Tensor& x_BLHP, std::int64_t pos0, const std::vector<double>& inv_freq) {
@@ -127,6 +124,32 @@ at::Tensor rope(const at::Tensor& x_BLHP, std::int64_t pos0, const std::vector<d
   require(static_cast<std::int64_t>(inv_freq.size()) == half, "[{}] inv_freq: expected {} values, got {}", kOp, half,
           inv_freq.size());
   return apply(x_BLHP, pos0, inv_freq);
+}
+
+std::vector<double> rope_frequencies(double base, std::int64_t dim) {
+  std::vector<double> inv_freq(dim / 2);
+  for (std::int64_t j = 0; j < dim / 2; ++j) inv_freq[j] = std::pow(base, -2.0 * static_cast<double>(j) / dim);
+  return inv_freq;
+}
+
+void rope_step_out(const at::Tensor& out, const at::Tensor& x, const at::Tensor& lengths,
+                   const std::vector<double>& inv_freq) {
+  const std::int64_t B = x.dim() == 3 ? x.size(0) : 0, H = x.dim() == 3 ? x.size(1) : 0;
+  check_tensor(kOp, "x_BHP", x, at::kFloat, {B, H, 2 * static_cast<std::int64_t>(inv_freq.size())});
+  check_tensor(kOp, "out_BHP", out, at::kFloat, {B, H, x.size(2)});
+  require(out.is_contiguous() && x.stride(2) == 1 && (H == 1 || x.stride(1) == x.size(2)),
+          "[{}] out_BHP, x_BHP: expected dense heads", kOp);
+  require(lengths.scalar_type() == at::kLong && lengths.dim() == 1 && lengths.size(0) == B && lengths.is_contiguous(),
+          "[{}] lengths_B: expected int64 [{}], got {}", kOp, B, describe(lengths));
+  const std::int64_t* length = lengths.const_data_ptr<std::int64_t>();
+  for (std::int64_t b = 0; b < B; ++b) {
+    const std::int64_t at = std::max<std::int64_t>(length[b] - 1, 0);
+    const auto [table, offset] = table_for(inv_freq, at, 1);
+    Args<float> a{1, 1, H, x.size(2), at};
+    a.x = x.const_data_ptr<float>() + b * x.stride(0), a.out = out.data_ptr<float>() + b * out.stride(0);
+    a.sb = x.stride(0), a.sl = x.stride(0), a.sh = x.size(2);
+    rope_detail::cpu(a, table->data() + offset, 0, 1);
+  }
 }
 
 }  // namespace hymba::kernels

@@ -1,4 +1,5 @@
 #include <ATen/ops/cat.h>
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -69,6 +70,18 @@ TEST(Rope, ExplicitFrequencies) {
   expect_equal("the base's own", rope(x, 30, inv_freq), rope(x, 30, kBase));
   inv_freq.assign(4, 0.0);
   expect_equal("no rotation", rope(x, 30, inv_freq), x);
+}
+
+TEST(Rope, AStepOfManySequencesIsEachOnesOwnPosition) {
+  const at::Tensor x = make_input({3, 1, 2, 6});
+  const std::vector<double> inv_freq = rope_frequencies(kBase, 6);
+  const at::Tensor lengths = at::zeros({3}, at::kLong), out = at::zeros({3, 2, 6});
+  const std::int64_t positions[] = {1, 900, 17};
+  std::copy(positions, positions + 3, lengths.data_ptr<std::int64_t>());
+  rope_step_out(out, x.select(1, 0), lengths, inv_freq);
+  for (int b = 0; b < 3; ++b) {
+    expect_equal("sequence", out.select(0, b), rope(x.narrow(0, b, 1), positions[b] - 1, kBase).view({2, 6}));
+  }
 }
 
 TEST(Rope, NamesTheBadArgument) {

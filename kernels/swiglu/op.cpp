@@ -75,4 +75,16 @@ at::Tensor swiglu(const at::Tensor& gate_up) {
   return run_forward(as_matrix(gate_up)).view(halved(gate_up.sizes()));
 }
 
+void swiglu_out(const at::Tensor& y, const at::Tensor& gate_up) {
+  check_leading("swiglu", "gate_up_BX", gate_up, 2);
+  check_tensor("swiglu", "gate_up_BX", gate_up, at::kFloat, {gate_up.size(0), gate_up.size(1) / 2 * 2});
+  check_tensor("swiglu", "y_BF", y, at::kFloat, {gate_up.size(0), gate_up.size(1) / 2});
+  require(y.is_contiguous() && gate_up.stride(1) == 1, "[swiglu] y_BF, gate_up_BX: expected dense rows");
+  const gate::Shape s = shape_of(gate_up);
+  const float* x = data<const float>(gate_up);
+  float* out = data<float>(y);
+  parallel_tasks(s.tasks(), task_grain(s),
+                 [=](std::int64_t begin, std::int64_t end) { gate::forward(s, x, out, begin, end); });
+}
+
 }  // namespace hymba::kernels

@@ -1,3 +1,4 @@
+#include <ATen/ops/zeros_like.h>
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
@@ -48,6 +49,13 @@ TEST(Swiglu, SlicesGiveTheSame) {
   const at::Tensor x = make_input({3, 20, 34}), expected = swiglu(x);
   expect_equal("slice", swiglu(testing::as_slice(x)), expected);
   expect_equal("transposed", swiglu(x.transpose(0, 1).contiguous().transpose(0, 1)), expected);
+}
+
+TEST(Swiglu, OutputInPlaceIsTheSame) {
+  const at::Tensor x = make_input({5, 34}), expected = swiglu(x), y = at::zeros_like(expected);
+  swiglu_out(y, testing::as_slice(x));
+  expect_equal("in place", y, expected);
+  testing::expect_user_error([&] { swiglu_out(y.narrow(1, 0, 16), x); }, "y_BF", "float32 [5, 17]");
 }
 
 TEST(Swiglu, FarValuesStayFinite) {

@@ -19,6 +19,7 @@ extern "C" void on_signal(int number) {
 void install_interrupt_handlers() {
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
+  std::signal(SIGHUP, on_signal);  // the terminal has closed
 }
 
 bool interrupted() { return g_interrupted != 0; }

@@ -3,7 +3,7 @@
 
 namespace hymba {
 
-void install_interrupt_handlers();  // SIGINT and SIGTERM; the second one ends the process at once
+void install_interrupt_handlers();  // SIGINT, SIGTERM and SIGHUP; the second one ends the process at once
 bool interrupted();
 void throw_if_interrupted();  // Interrupted
 

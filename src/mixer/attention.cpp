@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "kernels/decode_attention/op.h"
 #include "kernels/rms_norm/op.h"
 #include "kernels/rope/op.h"
 #include "kernels/window_attention/op.h"
@@ -125,10 +126,35 @@ class Attention : public Mixer {
     return bytes;
   }
 
-  MixerCache make_cache(std::int64_t batch, std::int64_t capacity) const override {
+  MixerCache make_cache(const CacheShape& shape) const override {
     MixerCache cache;
-    if (makes_kv()) cache.kv.emplace(batch, capacity, plan_.cache_window, meta_tokens_, kv_heads_, k_dim_, v_dim_);
+    if (makes_kv()) cache.kv.emplace(shape, plan_.cache_window, meta_tokens_, kv_heads_, k_dim_, v_dim_);
     return cache;
+  }
+
+  StepFunction bind_step(const at::Tensor& p_BX, const at::Tensor& y_BE, StepBatch& step, MixerCache* mine) const override {
+    const std::int64_t batch = step.batch;
+    const at::Tensor q_BHP = step.buffer("attention.q", heads_ * k_dim_).view({batch, heads_, k_dim_});
+    const StepFunction place_q = bind_position(p_BX.narrow(1, 0, heads_ * k_dim_), q_BHP, q_norm_P_, step);
+    StepFunction append = [] {};
+    if (makes_kv()) {
+      KvCache* own = &*mine->kv;
+      step.kv.at(static_cast<std::size_t>(layer_)) = own;
+      const at::Tensor k_BKP = step.buffer("attention.k", kv_heads_ * k_dim_).view({batch, kv_heads_, k_dim_});
+      const at::Tensor v_BKV = p_BX.narrow(1, (heads_ + kv_heads_) * k_dim_, kv_heads_ * v_dim_).view({batch, kv_heads_, v_dim_});
+      append = [place_k = bind_position(p_BX.narrow(1, heads_ * k_dim_, kv_heads_ * k_dim_), k_BKP, k_norm_P_, step), own, k_BKP,
+                v_BKV, lengths = step.lengths_B] {
+        place_k();
+        own->append_step(k_BKP, v_BKV, lengths);
+      };
+    }
+    const KvCache* source = step.kv.at(static_cast<std::size_t>(plan_.source));
+    const kernels::DecodeAttentionOptions options{plan_.window, meta_tokens_, 0};
+    return [place_q, append, q_BHP, o_BHV = y_BE.view({batch, heads_, v_dim_}), source, lengths = step.lengths_B, options] {
+      append();
+      place_q();
+      kernels::decode_attention_out(o_BHV, q_BHP, source->k(), source->v(), lengths, options);
+    };
   }
 
   std::vector<std::pair<std::string, std::int64_t>> facts() const override {
@@ -159,6 +185,24 @@ class Attention : public Mixer {
   at::Tensor position(const at::Tensor& x_BLHP, const at::Tensor& norm_P, std::int64_t first) const {
     const at::Tensor normed = norm_P.defined() ? kernels::rms_norm(x_BLHP, norm_P, 1e-6) : x_BLHP;
     return config_.rope ? kernels::rope(normed, first, rope_base_) : normed;
+  }
+
+  // position() of one row of each sequence: from x [B, heads * P], strided, to out_BHP.
+  StepFunction bind_position(const at::Tensor& x, const at::Tensor& out_BHP, const at::Tensor& norm_P, StepBatch& step) const {
+    const std::int64_t heads = out_BHP.size(1);
+    const at::Tensor heads_BHP = x.view({step.batch, heads, k_dim_});
+    const at::Tensor normed = config_.rope && norm_P.defined() ? step.buffer("attention.normed", heads * k_dim_).view_as(out_BHP) : out_BHP;
+    std::vector<std::pair<at::Tensor, at::Tensor>> norms;  // of each sequence: heads are rows
+    for (std::int64_t b = 0; norm_P.defined() && b < step.batch; ++b) norms.emplace_back(normed.select(0, b), heads_BHP.select(0, b));
+    return [this, out_BHP, from = norm_P.defined() ? normed : heads_BHP, norms, norm_P, lengths = step.lengths_B,
+            frequencies = kernels::rope_frequencies(rope_base_, k_dim_)] {
+      for (const auto& [to, row] : norms) kernels::rms_norm_out(to, row, norm_P, 1e-6);
+      if (config_.rope) {
+        kernels::rope_step_out(out_BHP, from, lengths, frequencies);
+      } else if (norms.empty()) {
+        out_BHP.copy_(from);
+      }
+    };
   }
 
   at::Tensor attend(const at::Tensor& q_BLHP, const KvView& kv) const {

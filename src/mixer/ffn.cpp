@@ -37,6 +37,11 @@ class Ffn : public Mixer {
     if constexpr (kGated) return kernels::swiglu(p_BLX);
     return p_BLX.relu().square();
   }
+  StepFunction bind_step(const at::Tensor& p_BX, const at::Tensor& y_BE, StepBatch&, MixerCache*) const override {
+    if constexpr (kGated) return [p_BX, y_BE] { kernels::swiglu_out(y_BE, p_BX); };
+    return [p_BX, y = y_BE]() mutable { at::square_out(y, at::relu_out(y, p_BX)); };
+  }
+
   MixerCost cost() const override {
     MixerCost cost;
     cost.flops_per_token = (kGated ? 5.0 : 2.0) * static_cast<double>(width_);

@@ -1,7 +1,6 @@
 // Mamba-1 (Gu and Dao, arXiv 2312.00752, algorithm 2), with Hymba's optional norms of dt, B and C. Rows of the
 // projection: u [E] | gate [E]. u = silu(conv(u)); dt, B, C = x_proj(u); h = exp(dt A) h + dt u B; y = (h.C + D u) silu(gate).
 #include <ATen/ops/exp.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/split_with_sizes.h>
 #include <ATen/ops/zeros.h>
 
@@ -13,6 +12,7 @@
 #include "kernels/selective_scan/op.h"
 #include "mixer/mixer.h"
 #include "mixer/ssm_init.h"
+#include "nn/linear.h"
 
 namespace hymba {
 namespace {
@@ -53,9 +53,9 @@ class Mamba : public Mixer {
     const double conv_bound = 1 / std::sqrt(static_cast<double>(conv_));
     conv_weight_EW_ = add("conv.weight", {inner_, conv_}, init_uniform(-conv_bound, conv_bound), true);
     if (config.conv_bias) conv_bias_E_ = add("conv.bias", {inner_}, init_uniform(-conv_bound, conv_bound), false);
-    x_proj_ = add("x_proj.weight", {rank_ + 2 * state_, inner_}, init_normal(c.init_std), true);
+    x_proj_ = c.store->add_product(c.prefix + "x_proj.weight", {rank_ + 2 * state_, inner_}, init_normal(c.init_std));
     const double dt_bound = 1 / std::sqrt(static_cast<double>(rank_));
-    dt_proj_ER_ = add("dt_proj.weight", {inner_, rank_}, init_uniform(-dt_bound, dt_bound), true);
+    dt_proj_ER_ = c.store->add_product(c.prefix + "dt_proj.weight", {inner_, rank_}, init_uniform(-dt_bound, dt_bound));
     dt_bias_E_ = add("dt_proj.bias", {inner_}, init_dt_bias(config.dt), false);
     A_log_EN_ = add("A_log", {inner_, state_}, init_s4d_real(state_), false);
     D_E_ = add("D", {inner_}, init_constant(1), false);
@@ -75,11 +75,11 @@ class Mamba : public Mixer {
     StateCache* cache = mine != nullptr ? &*mine->state : nullptr;
     auto [u_BLE, conv_state] = kernels::causal_conv1d(u_gate[0], conv_weight_EW_, conv_bias_E_,
                                                       cache != nullptr ? cache->conv_BSE : at::Tensor(), true);
-    const auto dt_B_C = at::split_with_sizes(at::linear(u_BLE, x_proj_), {rank_, state_, state_}, 2);
+    const auto dt_B_C = at::split_with_sizes(product(u_BLE, x_proj_), {rank_, state_, state_}, 2);
     const auto normed = [&](const at::Tensor& part, const at::Tensor& weight) {
       return weight.defined() ? kernels::rms_norm(part, weight, eps_) : part;
     };
-    const at::Tensor dt_BLE = at::linear(normed(dt_B_C[0], dt_norm_R_), dt_proj_ER_);
+    const at::Tensor dt_BLE = product(normed(dt_B_C[0], dt_norm_R_), dt_proj_ER_);
     auto [y_BLE, state] = kernels::selective_scan(
         u_BLE, dt_BLE, A_log_EN_.exp().neg(), normed(dt_B_C[1], B_norm_N_), normed(dt_B_C[2], C_norm_N_),
         D_E_, u_gate[1], dt_bias_E_, cache != nullptr ? cache->ssm : at::Tensor());
@@ -109,10 +109,30 @@ class Mamba : public Mixer {
     return bytes;
   }
 
-  MixerCache make_cache(std::int64_t batch, std::int64_t) const override {
+  MixerCache make_cache(const CacheShape& shape) const override {
     MixerCache cache;
-    cache.state = StateCache{at::zeros({batch, conv_ - 1, inner_}, at::kFloat), at::zeros({batch, inner_, state_}, at::kFloat)};
+    cache.state = StateCache{at::zeros({shape.batch, conv_ - 1, inner_}, at::kFloat),
+                             at::zeros({shape.batch, inner_, state_}, at::kFloat)};
     return cache;
+  }
+
+  StepFunction bind_step(const at::Tensor& p_BX, const at::Tensor& y_BE, StepBatch& step, MixerCache* mine) const override {
+    const at::Tensor u_BE = step.buffer("mamba.u", inner_), dt_BE = step.buffer("mamba.dt", inner_);
+    const at::Tensor raw = step.buffer("mamba.dt_B_C", rank_ + 2 * state_);
+    const at::Tensor normed = dt_norm_R_.defined() ? step.buffer("mamba.dt_B_C normed", rank_ + 2 * state_) : raw;
+    const auto slices = [&](const at::Tensor& t) { return at::split_with_sizes(t, {rank_, state_, state_}, 1); };
+    return [this, in = at::split_with_sizes(p_BX, {inner_, inner_}, 1), raw, from = slices(raw), dt_B_C = slices(normed), u_BE,
+            dt_BE, y_BE, A_EN = A_log_EN_.detach().exp().neg(), cache = *mine->state] {
+      kernels::conv_update_out(u_BE, cache.conv_BSE, in[0], conv_weight_EW_, conv_bias_E_, true);
+      product_out(raw, u_BE, x_proj_);
+      if (dt_norm_R_.defined()) {
+        kernels::rms_norm_out(dt_B_C[0], from[0], dt_norm_R_, eps_);
+        kernels::rms_norm_out(dt_B_C[1], from[1], B_norm_N_, eps_);
+        kernels::rms_norm_out(dt_B_C[2], from[2], C_norm_N_, eps_);
+      }
+      product_out(dt_BE, dt_B_C[0], dt_proj_ER_);
+      kernels::selective_state_update_out(y_BE, cache.ssm, u_BE, dt_BE, A_EN, dt_B_C[1], dt_B_C[2], D_E_, in[1], dt_bias_E_);
+    };
   }
 
   std::vector<std::pair<std::string, std::int64_t>> facts() const override {

@@ -7,6 +7,7 @@
 #include <ATen/ops/split_with_sizes.h>
 #include <ATen/ops/zeros.h>
 
+#include <array>
 #include <cmath>
 
 #include "base/error.h"
@@ -113,11 +114,33 @@ class Mamba2 : public Mixer {
     return bytes;
   }
 
-  MixerCache make_cache(std::int64_t batch, std::int64_t) const override {
+  MixerCache make_cache(const CacheShape& shape) const override {
     MixerCache cache;
-    cache.state = StateCache{at::zeros({batch, config_.conv - 1, conv_width_}, at::kFloat),
-                             at::zeros({batch, heads_, config_.head_dim, config_.state}, at::kFloat)};
+    cache.state = StateCache{at::zeros({shape.batch, config_.conv - 1, conv_width_}, at::kFloat),
+                             at::zeros({shape.batch, heads_, config_.head_dim, config_.state}, at::kFloat)};
     return cache;
+  }
+
+  StepFunction bind_step(const at::Tensor& p_BX, const at::Tensor& y_BE, StepBatch& step, MixerCache* mine) const override {
+    const std::int64_t batch = step.batch, groups = config_.groups, state = config_.state, width = inner_ / groups;
+    const auto z_xBC_dt = at::split_with_sizes(p_BX, {inner_, conv_width_, heads_}, 1);
+    const at::Tensor xBC = step.buffer("mamba2.xBC", conv_width_);
+    at::Tensor gated = step.buffer("mamba2.gated", inner_);
+    const auto x_B_C = at::split_with_sizes(xBC, {inner_, groups * state, groups * state}, 1);
+    const auto group = [&](const at::Tensor& rows) { return rows.view({batch, groups, state}); };
+    const at::Tensor y = norm_E_.defined() ? step.buffer("mamba2.y", inner_) : y_BE;
+    std::vector<std::array<at::Tensor, 3>> norms;  // of each group: where to, where from, weight
+    for (std::int64_t g = 0; norm_E_.defined() && g < groups; ++g) {
+      norms.push_back({y_BE.narrow(1, g * width, width), y.narrow(1, g * width, width), norm_E_.detach().narrow(0, g * width, width)});
+    }
+    return [this, z = z_xBC_dt[0], in = z_xBC_dt[1], dt = z_xBC_dt[2], x = x_B_C[0].view({batch, heads_, config_.head_dim}),
+            B = group(x_B_C[1]), C = group(x_B_C[2]), y, y_BHP = y.view({batch, heads_, config_.head_dim}), xBC, gated, norms,
+            A_H = A_log_H_.detach().exp().neg(), cache = *mine->state]() mutable {
+      kernels::conv_update_out(xBC, cache.conv_BSE, in, conv_weight_, conv_bias_, true);
+      kernels::ssd_state_update_out(y_BHP, cache.ssm, x, dt, A_H, B, C, D_H_, dt_bias_H_);
+      y.mul_(at::silu_out(gated, z));
+      for (const auto& [to, from, weight] : norms) kernels::rms_norm_out(to, from, weight, eps_);
+    };
   }
 
   std::vector<std::pair<std::string, std::int64_t>> facts() const override {

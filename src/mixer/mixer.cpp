@@ -45,4 +45,17 @@ std::unique_ptr<MixerType> make_mixer_type(const std::string& name) {
   return found->second();
 }
 
+StepFunction Mixer::bind_step(const at::Tensor& p_BX, const at::Tensor& y_BE, StepBatch& step, MixerCache* mine) const {
+  std::vector<MixerCache> sequences;
+  for (std::int64_t b = 0; b < step.batch; ++b) sequences.push_back(mine != nullptr ? mine->sequence(b) : MixerCache());
+  return [this, p_BX, y_BE, sequences, lengths = step.lengths_B, cached = mine != nullptr]() mutable {
+    for (std::int64_t b = 0; b < p_BX.size(0); ++b) {
+      Pass pass;
+      pass.position = lengths.const_data_ptr<std::int64_t>()[b] - 1;
+      const at::Tensor row = p_BX.narrow(0, b, 1).unsqueeze(1);
+      y_BE.narrow(0, b, 1).copy_(forward(row, pass, cached ? &sequences[static_cast<std::size_t>(b)] : nullptr).select(1, 0));
+    }
+  };
+}
+
 }  // namespace hymba

@@ -18,6 +18,7 @@
 #include "config/resolver.h"
 #include "nn/cache.h"
 #include "nn/parameters.h"
+#include "nn/step.h"
 
 namespace hymba {
 
@@ -88,7 +89,11 @@ class Mixer {
   virtual at::Tensor forward(const at::Tensor& p_BLX, Pass& pass, MixerCache* mine) const = 0;
   virtual MixerCost cost() const = 0;
   virtual CacheBytes cache_bytes(const CacheQuery& query) const { return {}; }
-  virtual MixerCache make_cache(std::int64_t batch, std::int64_t capacity) const { return {}; }
+  virtual MixerCache make_cache(const CacheShape& shape) const { return {}; }
+  // One decoding step of a batch whose sequences may have different lengths: from p_BX [B, in_rows()], rows strided, to
+  // y_BE [B, out_width()], contiguous, all bound beforehand (nn/step.h). Equal to forward() on one token of each
+  // sequence, which is what this default does; mixers that matter for speed have their own.
+  virtual StepFunction bind_step(const at::Tensor& p_BX, const at::Tensor& y_BE, StepBatch& step, MixerCache* mine) const;
   // What `show` prints of it: {"window", "256"}, {"kv_source", "3"} ...
   virtual std::vector<std::pair<std::string, std::int64_t>> facts() const { return {}; }
   virtual bool recurrent() const { return false; }  // counts as SSM in the attention : Mamba ratio

@@ -2,7 +2,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/split_with_sizes.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "kernels/rms_norm/op.h"
+#include "nn/linear.h"
 
 namespace hymba {
 
@@ -43,7 +43,7 @@ Sublayer::Sublayer(const Options& options, const MixerContext& context,
     mixers_.push_back(make(name, inner));
     in_rows_ += mixers_.back()->in_rows();
   }
-  in_proj_XD_ = store.add(options.name + ".in_proj.weight", {in_rows_, hidden_}, init_normal(context.init_std));
+  in_proj_XD_ = store.add_product(options.name + ".in_proj.weight", {in_rows_, hidden_}, init_normal(context.init_std));
   for (const auto& mixer : mixers_) width_ = std::max(width_, mixer->out_width());
   if (mixers_.size() > 1) {
     for (std::size_t i = 0; i < mixers_.size(); ++i) {
@@ -62,7 +62,7 @@ Sublayer::Sublayer(const Options& options, const MixerContext& context,
       for (const auto& mixer : mixers_) width_ += mixer->out_width();
     }
   }
-  out_proj_DE_ = store.add(options.name + ".out_proj.weight", {hidden_, width_}, init_normal(options.out_std));
+  out_proj_DE_ = store.add_product(options.name + ".out_proj.weight", {hidden_, width_}, init_normal(options.out_std));
 }
 
 std::string Sublayer::text() const {
@@ -70,7 +70,7 @@ std::string Sublayer::text() const {
 }
 
 at::Tensor Sublayer::forward(const at::Tensor& x_BLD, Pass& pass) const {
-  const at::Tensor p_BLX = at::linear(kernels::rms_norm(x_BLD, norm_D_, eps_), in_proj_XD_);
+  const at::Tensor p_BLX = product(kernels::rms_norm(x_BLD, norm_D_, eps_), in_proj_XD_);
   // One split, whose gradient is one concatenation: slices by narrow() would each fill and add a whole projection.
   std::vector<std::int64_t> rows;
   for (const auto& mixer : mixers_) rows.push_back(mixer->in_rows());
@@ -80,7 +80,7 @@ at::Tensor Sublayer::forward(const at::Tensor& x_BLD, Pass& pass) const {
     MixerCache* mine = pass.cache != nullptr ? &pass.cache->sublayers[options_.index][i] : nullptr;
     outputs.push_back(mixers_[i]->forward(parts[i], pass, mine));
   }
-  return x_BLD + at::linear(fuse(std::move(outputs), pass), out_proj_DE_);
+  return x_BLD + product(fuse(std::move(outputs), pass), out_proj_DE_);
 }
 
 at::Tensor Sublayer::fuse(std::vector<at::Tensor> outputs, const Pass& pass) const {
@@ -111,10 +111,49 @@ at::Tensor Sublayer::masked(const at::Tensor& y_BLE, std::size_t mixer, const Pa
   return y;
 }
 
-std::vector<MixerCache> Sublayer::make_cache(std::int64_t batch, std::int64_t capacity) const {
+std::vector<MixerCache> Sublayer::make_cache(const CacheShape& shape) const {
   std::vector<MixerCache> caches;
-  for (const auto& mixer : mixers_) caches.push_back(mixer->make_cache(batch, capacity));
+  for (const auto& mixer : mixers_) caches.push_back(mixer->make_cache(shape));
   return caches;
+}
+
+StepFunction Sublayer::bind_step(const at::Tensor& x_BD, StepBatch& step) const {
+  const at::Tensor normed_BD = step.buffer("normed", hidden_), p_BX = step.buffer("projected", in_rows_);
+  const at::Tensor fused_BE = step.buffer("fused", width_);
+  std::vector<StepFunction> mixers;
+  std::vector<at::Tensor> outputs;
+  std::int64_t first = 0;
+  for (std::size_t i = 0; i < mixers_.size(); ++i) {
+    const auto& mixer = *mixers_[i];
+    outputs.push_back(mixers_.size() == 1 ? fused_BE : step.buffer(fmt::format("branch {}", i), mixer.out_width()));
+    MixerCache* mine = &step.cache->sublayers[options_.index][i];
+    mixers.push_back(mixer.bind_step(p_BX.narrow(1, first, mixer.in_rows()), outputs.back(), step, mine));
+    first += mixer.in_rows();
+  }
+  if (mixers_.size() > 1) mixers.push_back(bind_fuse(outputs, fused_BE));
+  return [this, x_BD, normed_BD, p_BX, fused_BE, mixers] {
+    kernels::rms_norm_out(normed_BD, x_BD, norm_D_, eps_);
+    product_out(p_BX, normed_BD, in_proj_XD_);
+    for (const auto& run : mixers) run();
+    product_out(x_BD, fused_BE, out_proj_DE_, /*add=*/true);
+  };
+}
+
+// Norm, scale and mean of the branches in one pass over each; concatenation writes them side by side.
+StepFunction Sublayer::bind_fuse(const std::vector<at::Tensor>& outputs, const at::Tensor& fused_BE) const {
+  const bool concat = options_.fusion == Fusion::kConcat;
+  std::vector<at::Tensor> places;
+  std::int64_t first = 0;
+  for (const auto& norm : branch_norms_E_) {
+    places.push_back(concat ? fused_BE.narrow(1, first, norm.size(0)) : fused_BE);
+    first += norm.size(0);
+  }
+  const float scale = concat ? 1.0f : 1.0f / static_cast<float>(outputs.size());
+  return [this, outputs, places, scale, concat] {
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      kernels::rms_norm_out(places[i], outputs[i], branch_norms_E_[i], eps_, {scale, !concat && i > 0});
+    }
+  };
 }
 
 Sublayer::Params Sublayer::params() const {

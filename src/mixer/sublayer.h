@@ -30,7 +30,9 @@ class Sublayer {
            const std::function<std::unique_ptr<Mixer>(const std::string&, const MixerContext&)>& make);
 
   at::Tensor forward(const at::Tensor& x_BLD, Pass& pass) const;  // the residual is added: [B, L, D]
-  std::vector<MixerCache> make_cache(std::int64_t batch, std::int64_t capacity) const;
+  std::vector<MixerCache> make_cache(const CacheShape& shape) const;
+  // One decoding step, in place on x_BD (contiguous): see nn/step.h. Head masks do not apply.
+  StepFunction bind_step(const at::Tensor& x_BD, StepBatch& step) const;
 
   const std::vector<std::unique_ptr<Mixer>>& mixers() const { return mixers_; }
   const std::vector<std::string>& mixer_names() const { return options_.mixers; }
@@ -49,6 +51,7 @@ class Sublayer {
 
  private:
   at::Tensor fuse(std::vector<at::Tensor> outputs, const Pass& pass) const;
+  StepFunction bind_fuse(const std::vector<at::Tensor>& outputs, const at::Tensor& fused_BE) const;
   at::Tensor masked(const at::Tensor& y_BLE, std::size_t mixer, const Pass& pass) const;
 
   Options options_;

@@ -2,8 +2,6 @@
 
 #include <ATen/ops/cat.h>
 #include <ATen/ops/cross_entropy_loss.h>
-#include <ATen/ops/embedding.h>
-#include <ATen/ops/linear.h>
 
 #include <cmath>
 #include <limits>
@@ -11,6 +9,7 @@
 
 #include "base/error.h"
 #include "kernels/rms_norm/op.h"
+#include "nn/linear.h"
 
 namespace hymba {
 namespace {
@@ -46,11 +45,11 @@ std::string ParamCounts::ratio_text() const {
   return mamba == 0 ? "1:0" : fmt::format("1:{:.2f}", ratio());
 }
 
-LanguageModel::LanguageModel(const Design& design, std::uint64_t seed, bool meta)
-    : config_(design.config()), store_(seed, meta) {
+LanguageModel::LanguageModel(const Design& design, std::uint64_t seed, bool meta, bool pattern)
+    : config_(design.config()), store_(seed, meta, pattern) {
   const auto& c = config_;
   const double embedding_std = c.embedding_std > 0 ? c.embedding_std : c.init_std;
-  embedding_VD_ = store_.add("embedding.weight", {c.vocab, c.hidden}, init_normal(embedding_std));
+  embedding_VD_ = store_.add_product("embedding.weight", {c.vocab, c.hidden}, init_normal(embedding_std));
   if (c.meta_tokens > 0) meta_MD_ = store_.add("meta_tokens", {c.meta_tokens, c.hidden}, init_normal(embedding_std), false);
   const auto peers = peers_of(design);
   const double out_std = c.init_std * c.residual_scale / std::sqrt(static_cast<double>(design.sublayers().size()));
@@ -74,41 +73,83 @@ LanguageModel::LanguageModel(const Design& design, std::uint64_t seed, bool meta
     }));
   }
   norm_D_ = store_.add("norm.weight", {c.hidden}, init_constant(1), false);
-  head_VD_ = c.tied ? embedding_VD_ : store_.add("head.weight", {c.vocab, c.hidden}, init_normal(c.init_std));
+  head_VD_ = c.tied ? embedding_VD_ : store_.add_product("head.weight", {c.vocab, c.hidden}, init_normal(c.init_std));
 }
 
 at::Tensor LanguageModel::forward(const at::Tensor& ids_BT, ModelCache* cache, const std::vector<HeadMask>& masks) const {
   check_ids(ids_BT, config_.vocab);
   require(cache == nullptr || cache->batch == ids_BT.size(0), "[model] ids: expected the cache's batch {}, got {}",
           cache != nullptr ? cache->batch : 0, ids_BT.size(0));
-  at::Tensor x_BLD = at::embedding(embedding_VD_, ids_BT);
+  at::Tensor x_BLD = table_rows(embedding_VD_, ids_BT);
+  const bool meta = config_.meta_tokens > 0 && (cache == nullptr || cache->position == 0);
+  if (meta) x_BLD = at::cat({meta_MD_.unsqueeze(0).expand({x_BLD.size(0), -1, -1}), x_BLD}, 1);
+  x_BLD = run_layers(x_BLD, cache, masks);
+  if (meta) x_BLD = x_BLD.narrow(1, config_.meta_tokens, ids_BT.size(1));
+  return kernels::rms_norm(x_BLD, norm_D_, config_.norm_eps);
+}
+
+at::Tensor LanguageModel::run_layers(at::Tensor x_BLD, ModelCache* cache, const std::vector<HeadMask>& masks) const {
   Pass pass;
   pass.meta_tokens = config_.meta_tokens;
   pass.cache = cache;
   pass.kv.resize(static_cast<std::size_t>(config_.layers));
   pass.masks = masks;
   pass.position = cache != nullptr ? cache->position : 0;
-  const bool meta = pass.position == 0 && config_.meta_tokens > 0;
-  if (meta) x_BLD = at::cat({meta_MD_.unsqueeze(0).expand({x_BLD.size(0), -1, -1}), x_BLD}, 1);
   for (const auto& sublayer : sublayers_) x_BLD = sublayer->forward(x_BLD, pass);
   if (cache != nullptr) cache->position += x_BLD.size(1);
-  if (meta) x_BLD = x_BLD.narrow(1, config_.meta_tokens, ids_BT.size(1));
-  return kernels::rms_norm(x_BLD, norm_D_, config_.norm_eps);
+  return x_BLD;
 }
 
-at::Tensor LanguageModel::logits(const at::Tensor& hidden) const { return at::linear(hidden, head_VD_); }
+void LanguageModel::prefill_meta(ModelCache* cache) const {
+  if (cache->position > 0) fail("meta tokens belong in front: the cache holds {} positions", cache->position);
+  if (config_.meta_tokens > 0) run_layers(meta_MD_.unsqueeze(0).expand({cache->batch, -1, -1}), cache, {});
+}
+
+std::vector<StepFunction> LanguageModel::bind_step(StepBatch& step, const at::Tensor& ids_B, const at::Tensor& logits_BV) const {
+  step.kv.assign(static_cast<std::size_t>(config_.layers), nullptr);
+  const at::Tensor x_BD = step.buffer("residual", config_.hidden), normed_BD = step.buffer("normed", config_.hidden);
+  std::vector<StepFunction> functions = {[this, x_BD, ids_B] { table_rows_out(x_BD, embedding_VD_, ids_B); }};
+  for (const auto& sublayer : sublayers_) functions.push_back(sublayer->bind_step(x_BD, step));
+  functions.emplace_back([this, x_BD, normed_BD, logits_BV] {
+    kernels::rms_norm_out(normed_BD, x_BD, norm_D_, config_.norm_eps);
+    product_out(logits_BV, normed_BD, head_VD_);
+  });
+  return functions;
+}
+
+void LanguageModel::set_weight_type(at::ScalarType type) {
+  require(type == at::kFloat || type == at::kBFloat16 || type == at::kHalf, "weights: expected float32, bfloat16 or float16");
+  for (auto& parameter : store_.all()) {
+    if (parameter.value.scalar_type() == type || !parameter.product) continue;
+    parameter.value.set_requires_grad(false);
+    parameter.value.set_data(parameter.value.detach().to(type));
+  }
+}
+
+std::int64_t LanguageModel::weight_bytes() const {
+  std::int64_t bytes = 0;
+  for (const auto& p : store_.all()) bytes += p.value.numel() * p.value.element_size();
+  return bytes;
+}
+
+std::int64_t LanguageModel::weight_bytes_per_step() const {
+  return weight_bytes() - (config_.tied ? 0 : embedding_VD_.numel() * embedding_VD_.element_size()) -
+         (meta_MD_.defined() ? meta_MD_.numel() * meta_MD_.element_size() : 0);
+}
+
+at::Tensor LanguageModel::logits(const at::Tensor& hidden) const { return product(hidden, head_VD_); }
 
 at::Tensor LanguageModel::loss(const at::Tensor& ids_BT, const at::Tensor& targets_BT) const {
   const at::Tensor flat = logits(forward(ids_BT)).view({-1, config_.vocab});
   return at::cross_entropy_loss(flat, targets_BT.reshape({-1}), {}, /*reduction=mean*/ 1, /*ignore_index=*/-1);
 }
 
-ModelCache LanguageModel::make_cache(std::int64_t batch, std::int64_t context) const {
+ModelCache LanguageModel::make_cache(std::int64_t batch, std::int64_t context, at::ScalarType kv_type) const {
   require(batch > 0 && context > 0, "cache: expected a positive batch and context, got {} and {}", batch, context);
   ModelCache cache;
   cache.batch = batch;
   cache.capacity = context + config_.meta_tokens;
-  for (const auto& sublayer : sublayers_) cache.sublayers.push_back(sublayer->make_cache(batch, cache.capacity));
+  for (const auto& sublayer : sublayers_) cache.sublayers.push_back(sublayer->make_cache({batch, cache.capacity, kv_type}));
   return cache;
 }
 

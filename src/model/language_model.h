@@ -22,8 +22,9 @@ struct ParamCounts {
 
 class LanguageModel {
  public:
-  // With `meta`, tensors have shapes but no memory: for inspecting designs of any size.
-  LanguageModel(const Design& design, std::uint64_t seed, bool meta = false);
+  // With `meta`, tensors have shapes but no memory: for inspecting designs of any size. With `pattern`, weights repeat:
+  // for measuring speed.
+  LanguageModel(const Design& design, std::uint64_t seed, bool meta = false, bool pattern = false);
   LanguageModel(const LanguageModel&) = delete;
   LanguageModel& operator=(const LanguageModel&) = delete;
 
@@ -35,8 +36,18 @@ class LanguageModel {
   // Mean next-token cross-entropy in nats of ids [B, T + 1] over the B*T targets; targets < 0 are left out.
   at::Tensor loss(const at::Tensor& ids_BT, const at::Tensor& targets_BT) const;
 
-  // A cache for `batch` sequences of up to `context` tokens (meta tokens come on top).
-  ModelCache make_cache(std::int64_t batch, std::int64_t context) const;
+  // A cache for `batch` sequences of up to `context` tokens (meta tokens come on top); K and V in `kv_type`.
+  ModelCache make_cache(std::int64_t batch, std::int64_t context, at::ScalarType kv_type = at::kFloat) const;
+  // Feeds the meta tokens into an empty cache: forward() then goes on behind them.
+  void prefill_meta(ModelCache* cache) const;
+  // One decoding step of a batch as a list of functions (nn/step.h): from ids_B [B] int64, unchecked, to logits_BV.
+  std::vector<StepFunction> bind_step(StepBatch& step, const at::Tensor& ids_B, const at::Tensor& logits_BV) const;
+
+  // Stores the matrices of all linear layers and the embedding in `type` (float32, bfloat16, float16), for generation:
+  // a model in 16 bits has no gradients. Arithmetic stays float32.
+  void set_weight_type(at::ScalarType type);
+  std::int64_t weight_bytes() const;        // of all parameters
+  std::int64_t weight_bytes_per_step() const;  // what a decoding step reads: an untied embedding is a table, not read whole
 
   ParameterStore& parameters() { return store_; }
   const ParameterStore& parameters() const { return store_; }
@@ -47,7 +58,9 @@ class LanguageModel {
   double flops_per_token(double context) const;  // forward, at the end of a context of that many tokens
   CacheBytes cache_bytes(const CacheQuery& query) const;
 
+
  private:
+  at::Tensor run_layers(at::Tensor x_BLD, ModelCache* cache, const std::vector<HeadMask>& masks) const;
   ModelConfig config_;
   ParameterStore store_;
   at::Tensor embedding_VD_, meta_MD_, norm_D_, head_VD_;

@@ -14,12 +14,12 @@ std::int64_t bytes_of(const at::Tensor& t) { return t.defined() ? t.numel() * t.
 
 }  // namespace
 
-KvCache::KvCache(std::int64_t batch, std::int64_t capacity, std::int64_t window, std::int64_t prefix,
-                 std::int64_t kv_heads, std::int64_t k_dim, std::int64_t v_dim)
+KvCache::KvCache(const CacheShape& shape, std::int64_t window, std::int64_t prefix, std::int64_t kv_heads,
+                 std::int64_t k_dim, std::int64_t v_dim)
     : window_(window), prefix_(prefix) {
-  const std::int64_t slots = window < 0 ? capacity : std::min(capacity, prefix + window);
-  k_ = at::zeros({batch, slots, kv_heads, k_dim}, at::kFloat);
-  v_ = at::zeros({batch, slots, kv_heads, v_dim}, at::kFloat);
+  const std::int64_t slots = window < 0 ? shape.capacity : std::min(shape.capacity, prefix + window);
+  k_ = at::zeros({shape.batch, slots, kv_heads, k_dim}, shape.kv_type);
+  v_ = at::zeros({shape.batch, slots, kv_heads, v_dim}, shape.kv_type);
 }
 
 std::int64_t KvCache::bytes() const { return bytes_of(k_) + bytes_of(v_); }
@@ -66,7 +66,8 @@ KvView KvCache::ordered(std::int64_t position) const {
   return view;
 }
 
-KvView KvCache::append(const at::Tensor& k, const at::Tensor& v, std::int64_t position) {
+KvView KvCache::append(const at::Tensor& k_BLKP, const at::Tensor& v_BLKV, std::int64_t position) {
+  const at::Tensor k = k_BLKP.to(k_.scalar_type()), v = v_BLKV.to(v_.scalar_type());  // float32: no copy
   const std::int64_t length = k.size(1), end = position + length;
   require(is_ring() || end <= k_.size(1), "KV cache: position {} does not fit into {} slots; ask for a larger context",
           end, k_.size(1));
@@ -88,11 +89,76 @@ KvView KvCache::append(const at::Tensor& k, const at::Tensor& v, std::int64_t po
     }
     store(k, v, position);
   }
+  view.k_BSKP = view.k_BSKP.to(at::kFloat);
+  view.v_BSKV = view.v_BSKV.to(at::kFloat);
   view.q_start = position;
   return view;
 }
 
+namespace {
+
+// Row b of x [B, heads, dim] goes to slot slot(b) of cache [B, slots, heads, dim], converted.
+template <class T, class F>
+void store_rows(const at::Tensor& x, const at::Tensor& cache, const F& slot) {
+  const float* in = x.const_data_ptr<float>();
+  T* out = cache.data_ptr<T>();
+  const std::int64_t heads = x.size(1), dim = x.size(2);
+  for (std::int64_t b = 0; b < x.size(0); ++b) {
+    T* row = out + b * cache.stride(0) + slot(b) * cache.stride(1);
+    for (std::int64_t h = 0; h < heads; ++h) {
+      const float* head = in + b * x.stride(0) + h * x.stride(1);
+      for (std::int64_t i = 0; i < dim; ++i) row[h * dim + i] = static_cast<T>(head[i]);
+    }
+  }
+}
+
+template <class F>
+void store_rows_of_type(const at::Tensor& x, const at::Tensor& cache, const F& slot) {
+  if (cache.scalar_type() == at::kBFloat16) return store_rows<at::BFloat16>(x, cache, slot);
+  if (cache.scalar_type() == at::kHalf) return store_rows<at::Half>(x, cache, slot);
+  store_rows<float>(x, cache, slot);
+}
+
+}  // namespace
+
+void KvCache::append_step(const at::Tensor& k_BKP, const at::Tensor& v_BKV, const at::Tensor& lengths_B) {
+  const std::int64_t* lengths = lengths_B.const_data_ptr<std::int64_t>();
+  const std::int64_t ring = k_.size(1) - prefix_;
+  const auto slot = [&](std::int64_t b) {
+    const std::int64_t t = lengths[b] - 1;
+    return t < prefix_ || !is_ring() ? t : prefix_ + (t - prefix_) % ring;
+  };
+  for (std::int64_t b = 0; b < k_.size(0); ++b) {
+    if (slot(b) < 0 || slot(b) >= k_.size(1)) {
+      fail("KV cache: position {} does not fit into {} slots; ask for a larger context", lengths[b], k_.size(1));
+    }
+  }
+  store_rows_of_type(k_BKP, k_, slot);
+  store_rows_of_type(v_BKV, v_, slot);
+}
+
+KvCache KvCache::sequence(std::int64_t b) const {
+  KvCache one = *this;
+  one.k_ = k_.narrow(0, b, 1);
+  one.v_ = v_.narrow(0, b, 1);
+  return one;
+}
+
+void KvCache::copy_prefix(const KvCache& from) {
+  k_.narrow(1, 0, prefix_).copy_(from.k_.narrow(1, 0, prefix_));
+  v_.narrow(1, 0, prefix_).copy_(from.v_.narrow(1, 0, prefix_));
+}
+
 std::int64_t StateCache::bytes() const { return bytes_of(conv_BSE) + bytes_of(ssm); }
+
+StateCache StateCache::sequence(std::int64_t b) const { return {conv_BSE.narrow(0, b, 1), ssm.narrow(0, b, 1)}; }
+
+MixerCache MixerCache::sequence(std::int64_t b) const {
+  MixerCache one;
+  if (kv) one.kv = kv->sequence(b);
+  if (state) one.state = state->sequence(b);
+  return one;
+}
 
 std::int64_t MixerCache::bytes() const { return (kv ? kv->bytes() : 0) + (state ? state->bytes() : 0); }
 
@@ -102,6 +168,37 @@ std::int64_t ModelCache::bytes() const {
     for (const auto& mixer : sublayer) n += mixer.bytes();
   }
   return n;
+}
+
+ModelCache ModelCache::sequence(std::int64_t b, std::int64_t at) const {
+  ModelCache one;
+  one.batch = 1;
+  one.capacity = capacity;
+  one.position = at;
+  for (const auto& sublayer : sublayers) {
+    one.sublayers.emplace_back();
+    for (const auto& mixer : sublayer) one.sublayers.back().push_back(mixer.sequence(b));
+  }
+  return one;
+}
+
+void ModelCache::restart(const ModelCache* start) {
+  for (std::size_t s = 0; s < sublayers.size(); ++s) {
+    for (std::size_t m = 0; m < sublayers[s].size(); ++m) {
+      MixerCache& mixer = sublayers[s][m];
+      const MixerCache* from = start != nullptr ? &start->sublayers[s][m] : nullptr;
+      if (mixer.kv && from != nullptr) mixer.kv->copy_prefix(*from->kv);
+      if (!mixer.state) continue;
+      if (from != nullptr) {
+        mixer.state->conv_BSE.copy_(from->state->conv_BSE);
+        mixer.state->ssm.copy_(from->state->ssm);
+      } else {
+        mixer.state->conv_BSE.zero_();
+        mixer.state->ssm.zero_();
+      }
+    }
+  }
+  position = start != nullptr ? start->position : 0;
 }
 
 }  // namespace hymba

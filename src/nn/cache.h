@@ -9,8 +9,15 @@
 
 namespace hymba {
 
-// K and V as one attention layer sees them in one pass: key j is at position j for j < prefix, else j + key_gap; the
-// first query is at q_start. `unordered`: a decode step on a full ring; every key is visible, in any order.
+// For whom a cache is made. capacity: positions of a sequence, meta tokens included.
+struct CacheShape {
+  std::int64_t batch = 1, capacity = 0;
+  at::ScalarType kv_type = at::kFloat;  // of K and V: float32, bfloat16 or float16; states are always float32
+};
+
+// K and V as one attention layer sees them in one pass, in float32: key j is at position j for j < prefix, else
+// j + key_gap; the first query is at q_start. `unordered`: a decode step on a full ring; every key is visible, in any
+// order.
 struct KvView {
   at::Tensor k_BSKP, v_BSKV;
   std::int64_t key_gap = 0;
@@ -23,15 +30,22 @@ struct KvView {
 class KvCache {
  public:
   KvCache() = default;
-  // capacity: positions that full attention can hold, meta tokens included. window counts the query's own position.
-  KvCache(std::int64_t batch, std::int64_t capacity, std::int64_t window, std::int64_t prefix, std::int64_t kv_heads,
-          std::int64_t k_dim, std::int64_t v_dim);
+  // window counts the query's own position.
+  KvCache(const CacheShape& shape, std::int64_t window, std::int64_t prefix, std::int64_t kv_heads, std::int64_t k_dim,
+          std::int64_t v_dim);
 
-  // Appends L positions that start at `position` and returns what queries at these positions see.
+  // Appends L positions that start at `position` and returns what queries at these positions see. They are rounded to
+  // the cache's type first, so that a prompt gives the same in chunks of any size.
   KvView append(const at::Tensor& k_BLKP, const at::Tensor& v_BLKV, std::int64_t position);
+  // One decoding step: each sequence's row goes to its position lengths_B[b] - 1. Allocates nothing.
+  void append_step(const at::Tensor& k_BKP, const at::Tensor& v_BKV, const at::Tensor& lengths_B);
+
+  KvCache sequence(std::int64_t b) const;  // a view: writes go into this cache
+  void copy_prefix(const KvCache& from);   // the pinned slots of a cache with one sequence, into all sequences here
 
   std::int64_t bytes() const;
   std::int64_t slots() const { return k_.defined() ? k_.size(1) : 0; }
+  std::int64_t prefix() const { return prefix_; }
   const at::Tensor& k() const { return k_; }
   const at::Tensor& v() const { return v_; }
 
@@ -48,12 +62,14 @@ struct StateCache {
   at::Tensor conv_BSE;
   at::Tensor ssm;  // [B,E,N] (Mamba) or [B,H,P,N] (Mamba-2)
   std::int64_t bytes() const;
+  StateCache sequence(std::int64_t b) const;
 };
 
 struct MixerCache {
   std::optional<KvCache> kv;
   std::optional<StateCache> state;
   std::int64_t bytes() const;
+  MixerCache sequence(std::int64_t b) const;
 };
 
 // One MixerCache for every mixer of every sublayer, and how many positions (meta tokens included) went in.
@@ -63,6 +79,10 @@ struct ModelCache {
   std::int64_t position = 0;
   std::vector<std::vector<MixerCache>> sublayers;
   std::int64_t bytes() const;
+  // Sequence b alone, at `at` positions: a view, no copy.
+  ModelCache sequence(std::int64_t b, std::int64_t at) const;
+  // Back to what `start` holds (one sequence, its prefix alone), or to nothing where that is null.
+  void restart(const ModelCache* start);
 };
 
 }  // namespace hymba

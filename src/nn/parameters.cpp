@@ -2,10 +2,14 @@
 
 #include <ATen/ops/empty.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace hymba {
 namespace {
+
+constexpr std::int64_t kPattern = 1 << 16;  // a multiple of all usual row lengths of A_log
 
 template <class F>
 Init fill_each(F f) {
@@ -33,10 +37,25 @@ at::Tensor ParameterStore::add(const std::string& name, const std::vector<std::i
   at::Tensor value = at::empty(shape, at::TensorOptions().dtype(at::kFloat).device(meta_ ? at::kMeta : at::kCPU));
   if (!meta_) {
     Rng rng(seed_, name);
-    init(value, rng);
+    if (pattern_ && value.numel() > kPattern) {
+      at::Tensor flat = value.view({-1}), first = flat.narrow(0, 0, kPattern);
+      init(first, rng);
+      for (std::int64_t at = kPattern; at < flat.numel(); at += kPattern) {
+        const std::int64_t count = std::min(kPattern, flat.numel() - at);
+        flat.narrow(0, at, count).copy_(first.narrow(0, 0, count));
+      }
+    } else {
+      init(value, rng);
+    }
     value.set_requires_grad(true);
   }
   parameters_.push_back({name, value, decay});
+  return value;
+}
+
+at::Tensor ParameterStore::add_product(const std::string& name, const std::vector<std::int64_t>& shape, const Init& init) {
+  const at::Tensor value = add(name, shape, init);
+  parameters_.back().product = true;
   return value;
 }
 

@@ -15,6 +15,7 @@ struct Parameter {
   std::string name;   // as in a checkpoint: "layers.0.mixer.in_proj.weight"
   at::Tensor value;   // fp32; on the meta device if the model is only inspected
   bool decay = true;  // AdamW weight decay: off for A_log, D, norms, biases, meta tokens
+  bool product = false;  // only used through nn/linear.h, so that it may be stored in 16 bits
 };
 
 // Fills one parameter in place from the random stream of its own name: adding a parameter changes no other.
@@ -25,9 +26,12 @@ Init init_uniform(double low, double high);
 
 class ParameterStore {
  public:
-  // With `meta`, tensors have shapes but no memory.
-  ParameterStore(std::uint64_t seed, bool meta) : seed_(seed), meta_(meta) {}
+  // With `meta`, tensors have shapes but no memory. With `pattern`, large ones repeat their first numbers: for measuring
+  // speed, where making 300 million random numbers would take longer than the measurement.
+  ParameterStore(std::uint64_t seed, bool meta, bool pattern = false) : seed_(seed), meta_(meta), pattern_(pattern) {}
   at::Tensor add(const std::string& name, const std::vector<std::int64_t>& shape, const Init& init, bool decay = true);
+  // The matrix of a linear layer or a table of rows: all reads go through nn/linear.h.
+  at::Tensor add_product(const std::string& name, const std::vector<std::int64_t>& shape, const Init& init);
 
   std::vector<Parameter>& all() { return parameters_; }
   const std::vector<Parameter>& all() const { return parameters_; }
@@ -37,7 +41,7 @@ class ParameterStore {
 
  private:
   std::uint64_t seed_;
-  bool meta_;
+  bool meta_, pattern_;
   std::vector<Parameter> parameters_;
 };
 

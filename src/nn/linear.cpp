@@ -1,0 +1,91 @@
+#include "nn/linear.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/embedding.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/mm.h>
+
+#include <algorithm>
+
+#include "kernels/gemv/op.h"
+#include "kernels/parallel.h"
+
+namespace hymba {
+namespace {
+
+// Up to this many rows the product is bound by reading the weight, and gemv beats the library (measured; see
+// docs/throughput.md).
+constexpr std::int64_t kGemvRows = 8;
+// Floats of a widened tile of a 16-bit weight: 256 KB stay in the second-level cache until the gemm has read them.
+constexpr std::int64_t kTileFloats = 1 << 16;
+
+void gemm(const at::Tensor& y, const at::Tensor& x, const at::Tensor& weight, bool add) {
+  if (add) {
+    at::addmm_out(const_cast<at::Tensor&>(y), y, x, weight.t());
+  } else {
+    at::mm_out(const_cast<at::Tensor&>(y), x, weight.t());
+  }
+}
+
+// Each thread widens tiles of rows of the weight and multiplies them on its own.
+void widened_gemm(const at::Tensor& y, const at::Tensor& x, const at::Tensor& weight, bool add) {
+  const std::int64_t outputs = weight.size(0), inputs = weight.size(1);
+  const std::int64_t rows = std::clamp<std::int64_t>(kTileFloats / std::max<std::int64_t>(inputs, 1), 16, 512);
+  kernels::parallel_tasks((outputs + rows - 1) / rows, [&](std::int64_t begin, std::int64_t end) {
+    thread_local at::Tensor tile;  // kept from call to call
+    if (!tile.defined() || tile.numel() < rows * inputs) tile = at::empty({rows * inputs}, at::kFloat);
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t count = std::min(rows, outputs - i * rows);
+      const at::Tensor wide = tile.narrow(0, 0, count * inputs).view({count, inputs});
+      wide.copy_(weight.narrow(0, i * rows, count));
+      gemm(y.narrow(1, i * rows, count), x, wide, add);
+    }
+  });
+}
+
+template <class T>
+void copy_rows(const at::Tensor& y, const at::Tensor& table, const at::Tensor& ids) {
+  const std::int64_t width = table.size(1);
+  for (std::int64_t b = 0; b < ids.size(0); ++b) {
+    const T* row = table.const_data_ptr<T>() + ids.const_data_ptr<std::int64_t>()[b] * width;
+    float* out = y.data_ptr<float>() + b * y.stride(0);
+    for (std::int64_t i = 0; i < width; ++i) out[i] = static_cast<float>(row[i]);
+  }
+}
+
+}  // namespace
+
+at::Tensor product(const at::Tensor& x, const at::Tensor& weight) {
+  if (weight.scalar_type() == at::kFloat) return at::linear(x, weight);
+  auto sizes = x.sizes().vec();
+  const at::Tensor rows = x.reshape({-1, x.size(-1)});
+  const at::Tensor y = at::empty({rows.size(0), weight.size(0)}, x.options());
+  product_out(y, rows, weight);
+  sizes.back() = weight.size(0);
+  return y.view(sizes);
+}
+
+void product_out(const at::Tensor& y, const at::Tensor& x, const at::Tensor& weight, bool add) {
+  if (y.numel() == 0) return;
+  if (x.size(0) <= kGemvRows) {
+    kernels::gemv_out(y, x, weight, add);
+  } else if (weight.scalar_type() == at::kFloat) {
+    gemm(y, x, weight, add);
+  } else {
+    widened_gemm(y, x, weight, add);
+  }
+}
+
+at::Tensor table_rows(const at::Tensor& table, const at::Tensor& ids) {
+  return at::embedding(table, ids).to(at::kFloat);
+}
+
+void table_rows_out(const at::Tensor& y, const at::Tensor& table, const at::Tensor& ids) {
+  if (table.scalar_type() == at::kBFloat16) return copy_rows<at::BFloat16>(y, table, ids);
+  if (table.scalar_type() == at::kHalf) return copy_rows<at::Half>(y, table, ids);
+  copy_rows<float>(y, table, ids);
+}
+
+}  // namespace hymba

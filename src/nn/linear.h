@@ -1,0 +1,23 @@
+// Linear layers and tables of rows whose weights may be stored in 16 bits. Arithmetic is float32 always: on processors
+// without bf16 products the library's own 16-bit gemm is a hundred times slower than its sgemm.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace hymba {
+
+// x [..., I] -> x weight_OI^T [..., O]. float32 weights: differentiable. 16-bit weights: widened tile by tile.
+at::Tensor product(const at::Tensor& x, const at::Tensor& weight_OI);
+
+// y_BO = x_BI weight_OI^T, plus what y_BO holds where `add`. Rows may be strided, last axes are dense. Few rows read
+// the weight once, at the speed of memory; many go to the library's gemm.
+void product_out(const at::Tensor& y_BO, const at::Tensor& x_BI, const at::Tensor& weight_OI, bool add = false);
+
+// Rows of table_VD in float32: ids [...] int64 -> [..., D]; differentiable where the table is float32.
+at::Tensor table_rows(const at::Tensor& table_VD, const at::Tensor& ids);
+// The same into y_BD, for ids_B; allocates nothing. The ids were checked by the caller.
+void table_rows_out(const at::Tensor& y_BD, const at::Tensor& table_VD, const at::Tensor& ids_B);
+
+}  // namespace hymba
