@@ -44,6 +44,7 @@ constexpr int kWalk = kSteps * kColumns / kThreads;
 HYMBA_DEVICE void stage(const Shared<float>& tile, const Global<const float>& rows, std::int64_t row_stride, int steps,
                         int width) {
   const int column = walk_column();
+#pragma unroll 4
   for (int k = 0; k < kWalk; ++k) {
     const int step = walk_step(k);
     const bool valid = step < steps && column < width;
@@ -59,6 +60,7 @@ HYMBA_DEVICE Global<T> row_of(const Rows<T>& rows, std::int64_t b, std::int64_t 
 // In the coalesced walk: dt = softplus(raw + bias), zero where there is no step, so that such a step changes nothing.
 HYMBA_DEVICE void discretise(const Shared<float>& dt, float bias, bool use_softplus, int steps, int width) {
   const int column = walk_column();
+#pragma unroll 4
   for (int k = 0; k < kWalk; ++k) {
     const int step = walk_step(k), at = tile_at(step, column);
     const float raw = dt[at] + bias;
@@ -146,6 +148,7 @@ HYMBA_DEVICE void write_outputs(const Inputs<float>& in, const Outputs<float>& o
   const float skip = in.D ? Global<const float>(in.D)[channel] : 0.0f;
   const Global<float> y = row_of(out.y, at.b, t0, channel);
   const Global<const float> z = row_of(in.z, at.b, t0, in.z.data ? channel : 0);
+#pragma unroll 4
   for (int k = 0; k < kWalk; ++k) {
     const int step = walk_step(k);
     if (step >= steps) break;

@@ -108,6 +108,7 @@ HYMBA_DEVICE void write_tile(const Shape& s, const Place& at, const BackwardTile
   const std::int64_t row = s.groups * s.states;
   const std::int64_t base = ((at.part * s.batch + at.b) * s.length + t0) * row + at.group * s.states + n0 + column;
   const Global<float> dB = parts.B, dC = parts.C;
+#pragma unroll 4
   for (int k = 0; k < kWalk; ++k) {
     const int step = walk_step(k);
     if (step >= steps) break;
@@ -151,6 +152,7 @@ HYMBA_DEVICE void apply_gate(const Inputs<float>& in, const BackwardTiles& tiles
   const int column = walk_column();
   if (!in.z.data || column >= at.width) return;
   const Global<const float> z = row_of(in.z, at.b, t0, at.channel0 + column);
+#pragma unroll 4
   for (int k = 0; k < kWalk; ++k) {
     const int step = walk_step(k);
     if (step >= steps) break;
@@ -165,6 +167,7 @@ HYMBA_DEVICE void write_gradients(const Inputs<float>& in, const Gradients<float
   if (column >= at.width) return;
   const std::int64_t channel = at.channel0 + column;
   const Global<float> du = row_of(grad.u, at.b, t0, channel), ddt = row_of(grad.dt, at.b, t0, channel);
+#pragma unroll 4
   for (int k = 0; k < kWalk; ++k) {
     const int step = walk_step(k);
     if (step >= steps) break;
