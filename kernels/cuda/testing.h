@@ -65,16 +65,16 @@ class Arrays {
   emulator::Buffers memory_;
 };
 
-// |actual - expected| <= tolerance * max(1e-3, max |expected|) for all `size` elements, and `actual` is finite.
+// |actual - expected| <= tolerance * max(floor, max |expected|) for all `size` elements, and `actual` is finite.
 inline void expect_close(const std::string& what, const float* actual, const double* expected, std::int64_t size,
-                         double tolerance = 1e-5) {
+                         double tolerance = 1e-5, double floor = 1e-3) {
   double error = 0, largest = 0;
   for (std::int64_t i = 0; i < size; ++i) {
     ASSERT_TRUE(std::isfinite(actual[i])) << what << " [" << i << "] of " << size << " is not finite";
     error = std::max(error, std::abs(actual[i] - expected[i]));
     largest = std::max(largest, std::abs(expected[i]));
   }
-  EXPECT_LE(error, tolerance * std::max(1e-3, largest)) << what << ", largest value " << largest;
+  EXPECT_LE(error, tolerance * std::max(floor, largest)) << what << ", largest value " << largest;
 }
 
 inline void expect_equal(const std::string& what, const std::vector<float>& a, const std::vector<float>& b) {
