@@ -6,7 +6,7 @@
 
 namespace hymba::kernels::cuda {
 
-constexpr int padded8(int n) { return (n + 7) / 8 * 8; }
+HYMBA_HOST_DEVICE constexpr int padded8(int n) { return (n + 7) / 8 * 8; }
 HYMBA_HOST_DEVICE int tile_stride(int features) { return (features + 7) / 8 * 8 + 4; }
 
 HYMBA_DEVICE int lane_row() { return static_cast<int>(threadIdx.x) % 32 / 4; }     // g of a fragment
@@ -51,6 +51,34 @@ HYMBA_DEVICE void multiply_held(float (&d)[Tiles][4], const float (&p)[Inner][4]
       for (int i = 0; i < 2; ++i) b.set(i, z[(k * 8 + 2 * t + i) * z_stride + j * 8 + g]);
       mma_3xtf32(d[j], a, b);
     }
+  }
+}
+
+// d[j] += X Z: 16 rows of X against 8 `steps` rows of Z, columns 8 j + (0..7); rows of Z in the order as above.
+template <int Tiles>
+HYMBA_DEVICE void multiply(float (&d)[Tiles][4], const Shared<float>& x, int x_stride, const Shared<float>& z,
+                           int z_stride, int steps) {
+  const int g = lane_row(), t = lane_column();
+#pragma unroll 1
+  for (int k = 0; k < steps; ++k) {
+    float held[1][4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) held[0][i] = x[(g + i / 2 * 8) * x_stride + k * 8 + 2 * t + i % 2];
+    multiply_held(d, held, z + k * 8 * z_stride, z_stride, Tiles);
+  }
+}
+
+// d[j] += X^T Z: 16 columns of X from `x` on against columns 8 j + (0..7) of Z, over 8 `steps` rows of both.
+template <int Tiles>
+HYMBA_DEVICE void multiply_columns(float (&d)[Tiles][4], const Shared<float>& x, int x_stride, const Shared<float>& z,
+                                   int z_stride, int steps) {
+  const int g = lane_row(), t = lane_column();
+#pragma unroll 1
+  for (int k = 0; k < steps; ++k) {
+    float held[1][4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) held[0][i] = x[(k * 8 + 2 * t + i % 2) * x_stride + g + i / 2 * 8];
+    multiply_held(d, held, z + k * 8 * z_stride, z_stride, Tiles);
   }
 }
 
