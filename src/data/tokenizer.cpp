@@ -1,14 +1,20 @@
 #include "data/tokenizer.h"
 
-#include <sentencepiece_processor.h>
-#include <sentencepiece_trainer.h>
+#include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/rng.h"
 #include "base/text.h"
+#include "data/hf_tokenizer.h"
+#include "data/llama2c_tokenizer.h"
+#include "data/sentencepiece_tokenizer.h"
+#include "data/utf8.h"
 
 namespace hymba {
+
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -39,94 +45,61 @@ class ByteTokenizer final : public Tokenizer {
   std::uint64_t hash() const override { return hash64("tokenizer bytes 259"); }
 };
 
-class SentencePieceTokenizer final : public Tokenizer {
- public:
-  explicit SentencePieceTokenizer(const std::string& path) : path_(path) {
-    const std::string model = read_file(path);
-    hash_ = hash64(model, hash64("tokenizer sentencepiece"));
-    // The library accepts an empty model, and only then fails on use.
-    const auto status = processor_.LoadFromSerializedProto(model);
-    require(
-        !model.empty() && status.ok() && processor_.GetPieceSize() > 0,
-        "tokenizer {}: expected a SentencePiece model, found {}; give FILE.model as written by spm_train, or `bytes`",
-        path, model.empty() ? std::string("an empty file") : "something else (" + status.ToString() + ")");
+std::unique_ptr<Tokenizer> open_gpt2(const fs::path& vocab, const fs::path& merges) {
+  return parse_gpt2_tokenizer(read_file(vocab), read_file(merges), vocab.string());
+}
+
+// A file by its extension.
+std::unique_ptr<Tokenizer> open_file(const fs::path& path) {
+  const std::string extension = to_lower(path.extension().string());
+  const std::string bytes = read_file(path);
+  if (extension == ".bin") return parse_llama2c_tokenizer(bytes, path.string());
+  if (extension == ".json")
+    return parse_hf_tokenizer(bytes, path.string(), read_special_names(path.parent_path() / "tokenizer_config.json"));
+  return parse_sentencepiece(bytes, path.string());
+}
+
+// The only file of the folder with this end of its name, or "".
+fs::path only_file(const fs::path& folder, std::string_view begin, std::string_view end) {
+  std::vector<fs::path> found;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (entry.is_regular_file() && name.starts_with(begin) && name.ends_with(end)) found.push_back(entry.path());
   }
+  return found.size() == 1 ? found[0] : fs::path();
+}
 
-  std::string name() const override { return path_; }
-  std::int32_t vocab_size() const override { return processor_.GetPieceSize(); }
-  std::int32_t bos() const override { return processor_.bos_id(); }
-  std::int32_t eos() const override { return processor_.eos_id(); }
-
-  std::vector<std::int32_t> encode(std::string_view text) const override {
-    std::vector<int> ids;
-    const auto status = processor_.Encode({text.data(), text.size()}, &ids);
-    if (!status.ok()) fail("tokenizer {}: cannot encode a text of {} bytes: {}", path_, text.size(), status.ToString());
-    return ids;
-  }
-
-  // Control ids (bos, eos) would be decoded to nothing, ids out of range would end the program.
-  std::string decode(std::span<const std::int32_t> ids) const override {
-    std::vector<int> known;
-    known.reserve(ids.size());
-    for (const std::int32_t id : ids) {
-      if (id >= 0 && id < vocab_size() && !processor_.IsControl(id)) known.push_back(id);
-    }
-    std::string text;
-    const auto status = processor_.Decode(known, &text);
-    if (!status.ok()) fail("tokenizer {}: cannot decode {} ids: {}", path_, known.size(), status.ToString());
-    return text;
-  }
-
-  std::uint64_t hash() const override { return hash_; }
-
- private:
-  std::string path_;
-  sentencepiece::SentencePieceProcessor processor_;
-  std::uint64_t hash_ = 0;
-};
+// What a model's folder has: tokenizer.json says most; then SentencePiece's file, GPT-2's pair and llama2.c's.
+std::unique_ptr<Tokenizer> open_folder(const fs::path& folder) {
+  if (const auto file = folder / "tokenizer.json"; fs::is_regular_file(file)) return open_file(file);
+  auto model = folder / "tokenizer.model";
+  if (!fs::is_regular_file(model)) model = only_file(folder, "", ".model");
+  if (!model.empty()) return open_sentencepiece_folder(model);
+  const fs::path vocab = only_file(folder, "", "vocab.json"), merges = only_file(folder, "", "merges.txt");
+  if (!vocab.empty() && !merges.empty()) return open_gpt2(vocab, merges);
+  if (const auto file = only_file(folder, "tok", ".bin"); !file.empty()) return open_file(file);
+  user_error(
+      "tokenizer {}: expected tokenizer.json, tokenizer.model, vocab.json with merges.txt, or tok*.bin in this folder, "
+      "found none",
+      folder.string());
+}
 
 }  // namespace
 
-std::unique_ptr<Tokenizer> open_tokenizer(const std::string& spec) {
-  if (spec == "bytes") return std::make_unique<ByteTokenizer>();
-  require(std::filesystem::is_regular_file(spec),
-          "tokenizer '{}': expected `bytes` or the path of a SentencePiece FILE.model, found no such file", spec);
-  return std::make_unique<SentencePieceTokenizer>(spec);
+std::vector<std::int32_t> Tokenizer::encode_with_special(std::string_view text) const {
+  std::vector<std::int32_t> ids = encode(text);
+  if (bos() >= 0) ids.insert(ids.begin(), bos());
+  return ids;
 }
 
-void train_sentencepiece(const std::vector<std::filesystem::path>& text_files, std::int32_t vocab_size,
-                         const std::filesystem::path& model_path) {
-  require(!text_files.empty(), "tokenizer training: expected at least one text file, found none");
-  require(vocab_size >= 300,
-          "tokenizer training: expected a vocabulary of at least 300 (256 bytes and 3 special ids "
-          "come first), found {}",
-          vocab_size);
-  std::vector<std::string> inputs;
-  for (const auto& file : text_files) {
-    require(std::filesystem::is_regular_file(file), "tokenizer training: {}: no such file", file.string());
-    inputs.push_back(file.string());
-  }
-  if (model_path.has_parent_path()) make_folder(model_path.parent_path());
-  // The settings of the Llama tokenizers: identity normalisation, all white space kept, digits one by one.
-  const std::unordered_map<std::string, std::string> options = {
-      {"input", join(inputs, ",")},
-      {"model_prefix", (model_path.parent_path() / model_path.stem()).string()},
-      {"vocab_size", std::to_string(vocab_size)},
-      {"model_type", "bpe"},
-      {"byte_fallback", "true"},
-      {"split_digits", "true"},
-      {"normalization_rule_name", "identity"},
-      {"remove_extra_whitespaces", "false"},
-      {"allow_whitespace_only_pieces", "true"},
-      {"character_coverage", "0.9995"},
-      {"max_sentence_length", "65536"},
-      {"num_threads", "2"},
-      {"minloglevel", "2"}};
-  const auto status = sentencepiece::SentencePieceTrainer::Train(options);
-  require(status.ok(), "tokenizer training of {} ids on {} failed: {}; give more text or a smaller vocabulary",
-          vocab_size, join(inputs, ", "), status.ToString());
-  const auto written = model_path.parent_path() / (model_path.stem().string() + ".model");
-  if (written != model_path) std::filesystem::rename(written, model_path);
+std::unique_ptr<Tokenizer> open_tokenizer(const std::string& spec) {
+  if (spec == "bytes") return std::make_unique<ByteTokenizer>();
+  if (fs::is_directory(spec)) return open_folder(spec);
+  require(fs::is_regular_file(spec),
+          "tokenizer '{}': expected `bytes`, a FILE.model (SentencePiece), a tokenizer.json (Hugging "
+          "Face), a FILE.bin (llama2.c) or a folder with one of them, found no such file",
+          spec);
+  return open_file(spec);
 }
 
 }  // namespace hymba

@@ -97,6 +97,28 @@ std::string replace_utf8_errors(std::string_view text) {
   return out;
 }
 
+std::string replace_utf8_sequences(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (std::size_t at = 0; at < text.size();) {
+    if (const std::size_t n = sequence_length(text, at); n > 0) {
+      out.append(text, at, n);
+      at += n;
+      continue;
+    }
+    // The longest start of a well-formed sequence: its bytes can be completed by some tail.
+    std::size_t n = 1;
+    for (std::string part(text.substr(at, 1)); n < 3 && at + n < text.size(); ++n) {
+      part += text[at + n];
+      const bool completes = sequence_length(part + "\x80", 0) != 0 || sequence_length(part + "\x80\x80", 0) != 0;
+      if (!completes) break;
+    }
+    append_code_point(out, 0xFFFD);
+    at += n;
+  }
+  return out;
+}
+
 // The 29 code points for which Python's str.isspace() is true.
 bool is_unicode_space(char32_t c) {
   return (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 || c == 0x1680 ||

@@ -21,6 +21,8 @@ struct Utf8Errors {
 Utf8Errors find_utf8_errors(std::string_view text);
 // Every malformed byte becomes U+FFFD.
 std::string replace_utf8_errors(std::string_view text);
+// Every broken sequence becomes one U+FFFD (Unicode's "maximal subparts", as Python and Rust replace).
+std::string replace_utf8_sequences(std::string_view text);
 
 bool is_unicode_space(char32_t c);  // str.isspace()
 std::string_view strip_left(std::string_view text);
