@@ -10,10 +10,10 @@ namespace hymba {
 namespace {
 
 // Insides of character classes. Unicode's White_Space (pcre2 adds U+180E), and what Oniguruma calls a word character
-// (pcre2 10.42 leaves out marks and connectors).
+// (pcre2 10.42 leaves out marks and connectors; Oniguruma takes Latin-1's superscripts and fractions for words, no others).
 constexpr std::string_view kSpace =
     R"(\t-\r \x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
-constexpr std::string_view kWord = R"(\p{Alphabetic}\p{M}\p{N}\p{Pc})";
+constexpr std::string_view kWord = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE})";
 constexpr std::string_view kHex = "0-9a-fA-F";
 
 constexpr std::uint32_t kMatchLimit = 20'000'000;  // steps of one match; real patterns need about one a character
