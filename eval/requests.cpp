@@ -24,9 +24,7 @@ std::string place(const TaskDefinition& task, const Item& item) {
 }  // namespace
 
 std::vector<std::int32_t> encode_with_bos(const Tokenizer& tokenizer, std::string_view text) {
-  std::vector<std::int32_t> ids = tokenizer.encode(text);
-  if (tokenizer.bos() >= 0) ids.insert(ids.begin(), tokenizer.bos());
-  return ids;
+  return tokenizer.encode_with_special(text);
 }
 
 LoglikelihoodRequest encode_pair(const Tokenizer& tokenizer, const std::string& context,

@@ -45,7 +45,7 @@ class Scorer {
   virtual std::vector<std::vector<std::int32_t>> generate(std::span<const GenerateRequest> requests) = 0;
 };
 
-// bos + ids.
+// The ids with what the tokenizer puts around every text (bos in front, mostly).
 std::vector<std::int32_t> encode_with_bos(const Tokenizer& tokenizer, std::string_view text);
 
 // The pair before truncation.

@@ -175,7 +175,7 @@ Command roadmap_command() {
         "also", po::value<std::vector<std::string>>()->composing(), "a further design, of peers.ini or FILE.ini:stanza; repeatable")(
         "seeds", po::value<std::int64_t>()->default_value(1), "how many seeds, from --seed on")(
         "data", po::value<std::vector<std::string>>()->composing(), "train on this text: file or folder; repeatable")(
-        "tokenizer", po::value<std::string>()->default_value(""), "bytes (default with --data) or a SentencePiece FILE.model")(
+        "tokenizer", po::value<std::string>()->default_value(""), "bytes (default with --data), FILE.model (SentencePiece), tokenizer.json, FILE.bin (llama2.c) or a folder with one of them")(
         "tasks", po::value<std::vector<std::string>>()->composing(), "folder with the real tasks' files; repeatable")(
         "task-names", po::value<std::string>()->default_value(
             "arc_easy,arc_challenge,piqa,hellaswag,winogrande,openbookqa,boolq,copa,squad_completion,xquad,lambada_openai,blimp"), "which real tasks or suites")(

@@ -95,7 +95,7 @@ Command train_command() {
     namespace po = boost::program_options;
     o.add_options()("size", po::value<std::string>()->default_value("quick"), "paper, quick or smoke")(
         "data", po::value<std::vector<std::string>>()->composing(), "text: file or folder; repeatable. Without it the synthetic world")(
-        "tokenizer", po::value<std::string>()->default_value(""), "bytes (default with --data) or a SentencePiece FILE.model")(
+        "tokenizer", po::value<std::string>()->default_value(""), "bytes (default with --data), FILE.model (SentencePiece), tokenizer.json, FILE.bin (llama2.c) or a folder with one of them")(
         "steps", po::value<std::int64_t>(), "optimizer steps")("tokens", po::value<std::int64_t>(), "tokens, instead of steps")(
         "resume", "go on from the newest checkpoint in --out");
   };
