@@ -1,7 +1,6 @@
 // Causal convolution on the GPU. Memory-bound: x is read once into registers (neighbouring runs overlap by W - 1 rows,
 // which come from L1), 16 bytes a lane where the rows allow it. No shared memory but for the weight's gradient.
 #include "kernels/causal_conv1d/cuda.h"
-
 #include "kernels/causal_conv1d/tile.h"
 #include "kernels/cuda/reduce.h"
 
@@ -44,7 +43,8 @@ HYMBA_DEVICE void write_state(const Shape& s, const Source<Width>& x, const Glob
 }
 
 template <int Width, int Taps>
-HYMBA_KERNEL(kThreads, 2) forward_kernel(Shape s, Inputs<float> in, Outputs<float> out) {
+HYMBA_KERNEL(kThreads, 2)
+forward_kernel(Shape s, Inputs<float> in, Outputs<float> out) {
   const std::int64_t rows = s.length > 0 ? s.length : 1;
   const Place at = thread_place<Width>(s, rows);
   if (at.e >= s.channels) return;
@@ -101,8 +101,12 @@ struct Backward {
   std::int64_t dy_stride;
 
   HYMBA_DEVICE Backward(const Shape& shape, const Inputs<float>& in, const Gradients<float>& grad, const Place& at)
-      : s(shape), x(shape, in, at.b, at.e), weight(shape, in.weight, at.e), bias(load_bias<Width>(in.bias, at.e)),
-        dy(Global<const float>(grad.y.data) + (at.b * grad.y.batch_stride + at.e)), dfinal(grad.final_state),
+      : s(shape),
+        x(shape, in, at.b, at.e),
+        weight(shape, in.weight, at.e),
+        bias(load_bias<Width>(in.bias, at.e)),
+        dy(Global<const float>(grad.y.data) + (at.b * grad.y.batch_stride + at.e)),
+        dfinal(grad.final_state),
         dy_stride(grad.y.row_stride) {
     if (grad.final_state) dfinal += at.b * x.before * s.channels + at.e;
   }
@@ -196,8 +200,9 @@ HYMBA_DEVICE Floats<Width> tap_sum(const Backward<Width, 0>& pass, std::int64_t 
 }
 
 template <int Width, int Taps>
-HYMBA_KERNEL(kThreads, 1) backward_kernel(Shape s, Inputs<float> in, Gradients<float> grad, Partials parts) {
-  HYMBA_STATIC_SHARED(float, scratch, kGroups * Width * 32);
+HYMBA_KERNEL(kThreads, 1)
+backward_kernel(Shape s, Inputs<float> in, Gradients<float> grad, Partials parts) {
+  HYMBA_STATIC_SHARED(float, scratch, kGroups* Width * 32);
   Place at = thread_place<Width>(s, s.length + s.taps - 1);
   const bool exists = at.e < s.channels;
   if (!exists) at.e = 0;  // stays for the barriers

@@ -25,7 +25,8 @@ struct Problem {
     in.weight = m.random(c.E, c.W);
     if (c.bias) in.bias = m.random(1, c.E);
     if (c.state) in.state = m.random(c.B * (c.W - 1), c.E);
-    in64 = {{m.twin(in.x.data), in.x.batch_stride, in.x.row_stride}, m.twin(in.weight), m.twin(in.bias), m.twin(in.state)};
+    in64 = {
+        {m.twin(in.x.data), in.x.batch_stride, in.x.row_stride}, m.twin(in.weight), m.twin(in.bias), m.twin(in.state)};
   }
   Rows<float> out() { return {m.empty(elements), s.length * s.channels, s.channels}; }
   Rows<double> out64() { return {m.zeros(elements), s.length * s.channels, s.channels}; }
@@ -47,11 +48,15 @@ void check(const Case& c, std::int64_t gap, std::uint64_t seed = 1) {
   expect_outputs(p, out, c.name());
   const Rows<const float> dy{m.random(c.B * c.L, c.E, 1, 0, gap), c.L * (c.E + gap), c.E + gap};
   const float* dfinal = m.random(1, p.state);
-  const Gradients<float> g{dy, dfinal, p.out(), m.empty(c.E * c.W), c.bias ? m.empty(c.E) : nullptr,
-                           c.state ? m.empty(p.state) : nullptr};
+  const Gradients<float> g{
+      dy, dfinal, p.out(), m.empty(c.E * c.W), c.bias ? m.empty(c.E) : nullptr, c.state ? m.empty(p.state) : nullptr};
   expect_accepted(cuda_backward(p.s, p.in, g, m.empty(cuda_workspace_floats(p.s)), nullptr));
-  const Gradients<double> e{{m.twin(dy.data), dy.batch_stride, dy.row_stride}, m.twin(dfinal), p.out64(),
-                            m.zeros(c.E * c.W), m.zeros(c.E), c.state ? m.zeros(p.state) : nullptr};
+  const Gradients<double> e{{m.twin(dy.data), dy.batch_stride, dy.row_stride},
+                            m.twin(dfinal),
+                            p.out64(),
+                            m.zeros(c.E * c.W),
+                            m.zeros(c.E),
+                            c.state ? m.zeros(p.state) : nullptr};
   backward_reference(p.s, p.in64, e);
   expect_close(c.name() + " gradient of x", g.x.data, e.x.data, p.elements, 5e-6);
   expect_close(c.name() + " gradient of weight", g.weight, e.weight, c.E * c.W, 5e-6);

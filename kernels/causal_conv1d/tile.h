@@ -7,8 +7,8 @@
 
 namespace hymba::kernels::conv {
 
-constexpr int kRun = 8;                                // steps a thread
-constexpr int kGroups = 8, kThreads = 32 * kGroups;    // a warp takes 32 channel runs; 8 of them 64 steps
+constexpr int kRun = 8;                              // steps a thread
+constexpr int kGroups = 8, kThreads = 32 * kGroups;  // a warp takes 32 channel runs; 8 of them 64 steps
 
 // Where a thread works: channels [e, e + Width) of sequence b, rows [row, row + kRun) of state and x together.
 struct Place {
@@ -37,7 +37,10 @@ struct Source {
 
   HYMBA_DEVICE Source(const Shape& s, const Inputs<float>& in, std::int64_t b, std::int64_t e)
       : x(cuda::Global<const float>(in.x.data) + (b * in.x.batch_stride + e)),
-        state(in.state), row_stride(in.x.row_stride), channels(s.channels), length(s.length),
+        state(in.state),
+        row_stride(in.x.row_stride),
+        channels(s.channels),
+        length(s.length),
         before(static_cast<int>(s.taps) - 1) {
     if (in.state) state += b * before * channels + e;
   }

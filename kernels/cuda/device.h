@@ -137,9 +137,13 @@ struct Split {
 };
 
 HYMBA_DEVICE void mma_3xtf32(float (&d)[4], const Split<4>& a, const Split<2>& b) {
+#if defined(__CUDACC__)
   mma_tf32(d, a.lo, b.hi);
   mma_tf32(d, a.hi, b.lo);
   mma_tf32(d, a.hi, b.hi);
+#else
+  emulator::mma(d, a.hi, b.hi, true);  // the same three, at one meeting of the lanes
+#endif
 }
 
 HYMBA_DEVICE float sigmoid(float x) { return divide_approx(1.0f, 1.0f + exp2_approx(-kLog2e * x)); }

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 
+#include "kernels/cuda/emulator_lanes.h"
 #include "kernels/cuda/shared_shadow.h"
 
 namespace hymba::kernels::cuda::emulator {
@@ -26,27 +27,13 @@ struct Copy {
   char data[16];
 };
 
-enum class Kind { kUp, kDown, kXor, kIndex, kBallot, kMma, kSync };
-
-struct Thread {
+struct Thread : Lane {
   ctx::fiber fiber;
   bool done = false, waiting = false;
   int wait_line = 0;
   const char* wait_for = "";
-  std::uint32_t warp_clock = 0;
-  std::uint64_t value = 0;  // of the collective: given, then received
-  int operand = 0, width = 32;
-  float* d = nullptr;
-  const float *a = nullptr, *b = nullptr;
   std::vector<Copy> copies;
   int group = 0;  // of cp.async that is being filled
-};
-
-// A warp collective that some of its lanes have reached.
-struct Gathering {
-  unsigned mask = 0, arrived = 0;
-  Kind kind = Kind::kSync;
-  int line = 0;
 };
 
 struct Block {
@@ -86,81 +73,6 @@ void wake(int thread) {
   block->runnable.push_back(thread);
 }
 
-// The lane that a shuffle reads; -1: its own value.
-int source_lane(Kind kind, int lane, int operand, int width) {
-  const int segment = lane / width * width;
-  int from = lane;
-  if (kind == Kind::kUp) from = lane - operand < segment ? -1 : lane - operand;
-  if (kind == Kind::kDown) from = lane + operand >= segment + width ? -1 : lane + operand;
-  if (kind == Kind::kXor) from = (lane ^ operand) >= segment + width ? -1 : lane ^ operand;
-  if (kind == Kind::kIndex) from = segment + (operand & (width - 1));
-  return from;
-}
-
-void finish_shuffle(const Gathering& g, Thread* lanes) {
-  std::uint64_t values[32];
-  for (int lane = 0; lane < 32; ++lane) values[lane] = (g.mask >> lane & 1) ? lanes[lane].value : 0;
-  for (int lane = 0; lane < 32; ++lane) {
-    if (!(g.mask >> lane & 1)) continue;
-    const int from = source_lane(g.kind, lane, lanes[lane].operand, lanes[lane].width);
-    if (from < 0) continue;
-    if (!(g.mask >> from & 1)) {
-      fail("a shuffle at line " + std::to_string(g.line) + ": lane " + std::to_string(lane) + " reads lane " +
-           std::to_string(from) + ", which is not in the mask");
-    }
-    lanes[lane].value = values[from];
-  }
-}
-
-float tf32_bits(float x) {  // the tensor core ignores the low bits
-  std::uint32_t bits;
-  std::memcpy(&bits, &x, sizeof bits);
-  bits &= ~0x1fffu;
-  std::memcpy(&x, &bits, sizeof bits);
-  return x;
-}
-
-void finish_mma(Thread* lanes) {
-  float a[16][8], b[8][8];
-  for (int lane = 0; lane < 32; ++lane) {
-    const int g = lane / 4, t = lane % 4;
-    for (int i = 0; i < 4; ++i) a[g + i % 2 * 8][t + i / 2 * 4] = tf32_bits(lanes[lane].a[i]);
-    for (int i = 0; i < 2; ++i) b[t + i * 4][g] = tf32_bits(lanes[lane].b[i]);
-  }
-  for (int lane = 0; lane < 32; ++lane) {
-    const int g = lane / 4, t = lane % 4;
-    for (int i = 0; i < 4; ++i) {
-      const int row = g + i / 2 * 8, column = 2 * t + i % 2;
-      float sum = lanes[lane].d[i];
-      for (int k = 0; k < 8; ++k) sum += a[row][k] * b[k][column];
-      lanes[lane].d[i] = sum;
-    }
-  }
-  ++counted.mma;
-}
-
-void finish(const Gathering& g, Thread* lanes) {
-  ++counted.collectives;
-  if (g.kind == Kind::kMma) return finish_mma(lanes);
-  if (g.kind == Kind::kBallot) {
-    unsigned votes = 0;
-    for (int lane = 0; lane < 32; ++lane) votes |= (g.mask >> lane & 1) && lanes[lane].value ? 1u << lane : 0u;
-    for (int lane = 0; lane < 32; ++lane) {
-      if (g.mask >> lane & 1) lanes[lane].value = votes;
-    }
-  } else if (g.kind == Kind::kSync) {
-    std::uint32_t clock = 0;
-    for (int lane = 0; lane < 32; ++lane) {
-      if (g.mask >> lane & 1) clock = std::max(clock, lanes[lane].warp_clock);
-    }
-    for (int lane = 0; lane < 32; ++lane) {
-      if (g.mask >> lane & 1) lanes[lane].warp_clock = clock + 1;
-    }
-  } else {
-    finish_shuffle(g, lanes);
-  }
-}
-
 // The current thread joins a collective of its warp; comes back when all lanes of the mask have.
 void gather(Kind kind, unsigned mask, int line, const char* what) {
   const int warp = block->current / 32, lane = block->current % 32;
@@ -176,7 +88,12 @@ void gather(Kind kind, unsigned mask, int line, const char* what) {
   if (found->arrived != mask) return suspend(what, line);
   const Gathering g = *found;
   open.erase(found);
-  finish(g, &block->threads[warp * 32]);
+  Lane* lanes[32] = {};
+  for (int i = 0; i < 32 && warp * 32 + i < static_cast<int>(block->threads.size()); ++i)
+    lanes[i] = &block->threads[warp * 32 + i];
+  ++counted.collectives;
+  counted.mma += g.kind == Kind::kMma ? 1 : g.kind == Kind::kMma3 ? 3 : 0;
+  finish(g, lanes);
   for (int i = 0; i < 32; ++i) {
     if ((mask >> i & 1) && i != lane) wake(warp * 32 + i);
   }
@@ -372,10 +289,10 @@ unsigned ballot(unsigned mask, bool predicate, int line) {
   return static_cast<unsigned>(block->threads[place.thread.x].value);
 }
 
-void mma(float* d, const float* a, const float* b) {
+void mma(float* d, const float* a, const float* b, bool three) {
   Thread& t = block->self();
   t.d = d, t.a = a, t.b = b;
-  gather(Kind::kMma, 0xffffffffu, 0, "mma");
+  gather(three ? Kind::kMma3 : Kind::kMma, 0xffffffffu, 0, "mma");
 }
 
 }  // namespace hymba::kernels::cuda::emulator

@@ -106,7 +106,7 @@ void sync_warp(unsigned mask, int line);
 enum class Shuffle { kUp, kDown, kXor, kIndex };
 std::uint64_t shuffle(Shuffle kind, unsigned mask, std::uint64_t bits, int operand, int width, int line);
 unsigned ballot(unsigned mask, bool predicate, int line);
-void mma(float* d, const float* a, const float* b);
+void mma(float* d, const float* a, const float* b, bool three = false);
 
 template <class T>
 T shuffle_value(Shuffle kind, int line, unsigned mask, T value, int operand, int width = 32) {

@@ -1,5 +1,5 @@
-// Products of tiles in shared memory on the tensor cores, at float32's precision (three TF32 products each). A warp owns
-// 16 rows; rows lie `stride` floats apart, and strides of 4 more than a multiple of 8 leave no bank conflict.
+// Products of tiles in shared memory on the tensor cores, at float32's precision (three TF32 products each). A warp
+// owns 16 rows; rows lie `stride` floats apart, and strides of 4 more than a multiple of 8 leave no bank conflict.
 #pragma once
 
 #include "kernels/cuda/device.h"

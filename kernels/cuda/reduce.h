@@ -18,7 +18,8 @@ HYMBA_KERNEL(256, 4) sum_parts_kernel(const float* parts_in, std::int64_t count,
 
 inline const char* sum_parts(const float* parts, std::int64_t count, std::int64_t size, float* out, Stream stream) {
   if (!out || size == 0) return nullptr;
-  return launch(sum_parts_kernel, dim3(static_cast<unsigned>((size + 255) / 256)), 256, 0, stream, parts, count, size, out);
+  return launch(sum_parts_kernel, dim3(static_cast<unsigned>((size + 255) / 256)), 256, 0, stream, parts, count, size,
+                out);
 }
 
 }  // namespace hymba::kernels::cuda

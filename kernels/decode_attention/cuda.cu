@@ -1,12 +1,11 @@
 // Attention of a decoding step on the GPU: reading the cache once, in full cache lines, is all the time there is. A
-// block takes one (sequence, KV head) and a share of its keys; each of its 4 warps walks tiles of 32 keys with an online
-// softmax of its own for up to 4 heads of the group. Scores: 8 lanes share a key, 16 bytes at a time; sums: lanes lie
-// along the features of v. The warps' results are merged in shared memory, those of the blocks by a second kernel, both
-// in a fixed order.
-#include "kernels/decode_attention/cuda.h"
-
+// block takes one (sequence, KV head) and a share of its keys; each of its 4 warps walks tiles of 32 keys with an
+// online softmax of its own for up to 4 heads of the group. Scores: 8 lanes share a key, 16 bytes at a time; sums:
+// lanes lie along the features of v. The warps' results are merged in shared memory, those of the blocks by a second
+// kernel, both in a fixed order.
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/vectors.h"
+#include "kernels/decode_attention/cuda.h"
 #include "kernels/decode_attention/tile.h"
 
 namespace hymba::kernels::decode_detail {
@@ -181,7 +180,8 @@ HYMBA_DEVICE void merge_warps(const CudaArgs& a, const Job& job, const Shared<fl
 }
 
 template <CacheType kType>
-HYMBA_KERNEL(kThreads, 4) decode_kernel(CudaArgs a, int passes, int slices, int splits, bool wide, float* partial) {
+HYMBA_KERNEL(kThreads, 4)
+decode_kernel(CudaArgs a, int passes, int slices, int splits, bool wide, float* partial) {
   const std::int64_t b = blockIdx.x % a.B;
   const SeenKeys seen(a.S, a.window, a.prefix, Global<const std::int64_t>(a.lengths)[b]);
   const Job job = job_of(a, seen, b, passes, slices, splits);
@@ -190,8 +190,10 @@ HYMBA_KERNEL(kThreads, 4) decode_kernel(CudaArgs a, int passes, int slices, int 
   Shared<char> pool = shared_pool();
   const Shared<float> q = carve<float>(pool, kHeads * P), sums = carve<float>(pool, kWarps * kHeads * kSlice);
   const Shared<float> tops = carve<float>(pool, kWarps * kHeads * 2);
-  const Global<const float> queries = Global<const float>(a.q) + (b * a.q_batch + (job.kv * group + job.head0) * a.q_head);
-  for (int i = static_cast<int>(threadIdx.x); i < job.heads * P; i += kThreads) q[i] = queries[i / P * a.q_head + i % P];
+  const Global<const float> queries =
+      Global<const float>(a.q) + (b * a.q_batch + (job.kv * group + job.head0) * a.q_head);
+  for (int i = static_cast<int>(threadIdx.x); i < job.heads * P; i += kThreads)
+    q[i] = queries[i / P * a.q_head + i % P];
   __syncthreads();
   State state = {};
   for (int h = 0; h < kHeads; ++h) state.top[h] = -INFINITY;
@@ -235,8 +237,8 @@ const char* run_type(const CudaArgs& a, float* workspace, Stream stream) {
   const bool wide = reinterpret_cast<std::uintptr_t>(a.k) % 16 == 0 && a.P % kAlign == 0 && a.k_batch % kAlign == 0 &&
                     a.k_slot % kAlign == 0 && a.k_head % kAlign == 0;
   const int bytes = 4 * (kHeads * static_cast<int>(a.P) + kWarps * kHeads * (kSlice + 2)) + 48;
-  const char* error = launch(decode_kernel<kType>, dim3(static_cast<unsigned>(a.B * a.K * passes * slices * splits)), kThreads,
-                             bytes, stream, a, passes, slices, splits, wide, workspace);
+  const char* error = launch(decode_kernel<kType>, dim3(static_cast<unsigned>(a.B * a.K * passes * slices * splits)),
+                             kThreads, bytes, stream, a, passes, slices, splits, wide, workspace);
   if (error || splits == 1) return error;
   return launch(merge_kernel, dim3(static_cast<unsigned>(a.B * a.H)), kThreads, 0, stream, a, splits, workspace);
 }
@@ -245,7 +247,8 @@ const char* run_type(const CudaArgs& a, float* workspace, Stream stream) {
 
 std::int64_t cuda_splits(const CudaArgs& a) {
   const std::int64_t most = a.window < 0 || a.window + a.prefix > a.S ? a.S : a.window + a.prefix;
-  const std::int64_t wanted = 512 / (a.B * a.K > 0 ? a.B * a.K : 1), splits = most / kSplitKeys;  // blocks of a large GPU
+  const std::int64_t wanted = 512 / (a.B * a.K > 0 ? a.B * a.K : 1),
+                     splits = most / kSplitKeys;  // blocks of a large GPU
   const std::int64_t chosen = splits < wanted ? splits : wanted;
   return chosen < 1 ? 1 : chosen;
 }

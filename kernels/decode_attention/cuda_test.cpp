@@ -39,7 +39,8 @@ Cache make_cache(const float* from, std::int64_t size, CacheType type) {
   for (float& x : c.wide) {
     const std::uint16_t bits = narrow(x, type);
     c.narrow.push_back(bits);
-    x = type == CacheType::kBfloat16 ? cuda::float_of_bits(static_cast<unsigned>(bits) << 16) : cuda::float_of_half(bits);
+    x = type == CacheType::kBfloat16 ? cuda::float_of_bits(static_cast<unsigned>(bits) << 16)
+                                     : cuda::float_of_half(bits);
   }
   return c;
 }
@@ -95,16 +96,17 @@ void check(const Case& c) {
   a.lengths = c.lengths.data(), a.out = m.empty(c.B * c.H * c.V);
   expect_accepted(cuda_run(a, m.empty(cuda_workspace_floats(a)), nullptr));
   const auto e = expected(c, a.q, k, v, a.scale);
-  expect_close("S" + std::to_string(c.S) + " P" + std::to_string(c.P), a.out, e.data(), static_cast<std::int64_t>(e.size()));
+  expect_close("S" + std::to_string(c.S) + " P" + std::to_string(c.P), a.out, e.data(),
+               static_cast<std::int64_t>(e.size()));
 }
 
 TEST(CudaDecodeAttention, MatchesTheDefinitionInEveryStorage) {
   for (const CacheType type : {CacheType::kFloat, CacheType::kBfloat16, CacheType::kHalf}) {
     check({2, 40, 4, 2, 8, 16, 20, 5, {33, 7}, type});
-    check({3, 24, 5, 1, 64, 130, 16, 4, {1, 100, 24}, type});    // around the ring; groups of 5; two slices of v
-    check({1, 70, 6, 6, 33, 3, -1, 0, {70}, type});              // rows that are not 16-byte aligned
-    check({2, 20, 2, 1, 16, 8, 10, 4, {0, 3}, type});            // an idle sequence; within the prefix
-    check({1, 50, 2, 1, 16, 8, 20, 4, {50}, type, 3});           // rows apart
+    check({3, 24, 5, 1, 64, 130, 16, 4, {1, 100, 24}, type});  // around the ring; groups of 5; two slices of v
+    check({1, 70, 6, 6, 33, 3, -1, 0, {70}, type});            // rows that are not 16-byte aligned
+    check({2, 20, 2, 1, 16, 8, 10, 4, {0, 3}, type});          // an idle sequence; within the prefix
+    check({1, 50, 2, 1, 16, 8, 20, 4, {50}, type, 3});         // rows apart
   }
 }
 

@@ -7,7 +7,7 @@
 namespace hymba::kernels::decode_detail {
 
 struct SeenKeys {
-  int pinned = 0, total = 0;      // keys of the prefix, all keys
+  int pinned = 0, total = 0;          // keys of the prefix, all keys
   int start = 0, ring = 0, base = 0;  // the window's first slot within the ring, the ring's size and first slot
 
   HYMBA_HOST_DEVICE SeenKeys(std::int64_t slots, std::int64_t window, std::int64_t prefix, std::int64_t length) {

@@ -1,10 +1,9 @@
 // Selective scan on the GPU. A block walks 16 channels of one sequence in chunks of 128 steps. Rows are staged by
 // cp.async, coalesced over channels; then a warp takes four channels one after the other, its lanes 4 steps each, and
 // scans every state over the 128 steps with shuffles. Only the state between chunks is carried on, in shared memory.
-#include "kernels/selective_scan/cuda.h"
-
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/reduce.h"
+#include "kernels/selective_scan/cuda.h"
 #include "kernels/selective_scan/tile.h"
 
 namespace hymba::kernels::scan {
@@ -219,9 +218,7 @@ HYMBA_KERNEL(kThreads, 4) forward_kernel(Shape s, Inputs<float> in, Outputs<floa
 
 namespace {
 
-dim3 scan_grid(const Shape& s) {
-  return dim3(static_cast<unsigned>(s.batch * s.groups * cuda_group_blocks(s)));
-}
+dim3 scan_grid(const Shape& s) { return dim3(static_cast<unsigned>(s.batch * s.groups * cuda_group_blocks(s))); }
 
 constexpr const char* kTooManyStates = "[selective_scan] A_EN: the CUDA kernels take at most 1024 states";
 

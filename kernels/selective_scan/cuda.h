@@ -9,7 +9,9 @@ constexpr std::int64_t kCudaSteps = 128;    // steps of a chunk: 4 for each lane
 constexpr std::int64_t kCudaChannels = 16;  // channels of a block
 
 inline std::int64_t cuda_chunks(const Shape& s) { return (s.length + kCudaSteps - 1) / kCudaSteps; }
-inline std::int64_t cuda_group_blocks(const Shape& s) { return (s.group_channels() + kCudaChannels - 1) / kCudaChannels; }
+inline std::int64_t cuda_group_blocks(const Shape& s) {
+  return (s.group_channels() + kCudaChannels - 1) / kCudaChannels;
+}
 // Floats of the states that a training forward pass keeps, [B, chunks, E, N]: out.states.
 inline std::int64_t cuda_state_floats(const Shape& s) { return s.batch * cuda_chunks(s) * s.channels * s.states; }
 // Floats of the backward pass' partial sums.

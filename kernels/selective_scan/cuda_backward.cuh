@@ -183,8 +183,8 @@ HYMBA_DEVICE void write_gradients(const Inputs<float>& in, const Gradients<float
 }
 
 // carry and dA at the start (dh or zeros; zeros), or their results at the end; lane 0 of the channels' warp.
-HYMBA_DEVICE void move_carries(const Shape& s, const Place& at, const BackwardTiles& tiles, const float* dh,
-                               float* dh0, float* dA, bool start) {
+HYMBA_DEVICE void move_carries(const Shape& s, const Place& at, const BackwardTiles& tiles, const float* dh, float* dh0,
+                               float* dA, bool start) {
   if (threadIdx.x % 32 != 0) return;
   const int states = static_cast<int>(s.states), first = static_cast<int>(threadIdx.x) / 32 * kWarpChannels;
   const std::int64_t base = (at.b * s.channels + at.channel0) * s.states;
@@ -206,8 +206,8 @@ backward_kernel(Shape s, Inputs<float> in, const float* kept, Gradients<float> g
   const Place at = block_place(s);
   const int states = static_cast<int>(s.states), chunks = static_cast<int>((s.length + kSteps - 1) / kSteps);
   const BackwardTiles tiles = backward_tiles(states);
-  const float bias = in.dt_bias && walk_column() < at.width
-                         ? Global<const float>(in.dt_bias)[at.channel0 + walk_column()] : 0.0f;
+  const float bias =
+      in.dt_bias && walk_column() < at.width ? Global<const float>(in.dt_bias)[at.channel0 + walk_column()] : 0.0f;
   float dD[kWarpChannels] = {}, dbias[kWarpChannels] = {};
   move_carries(s, at, tiles, grad.h, nullptr, nullptr, true);
   for (int chunk = chunks - 1; chunk >= 0; --chunk) {
@@ -265,7 +265,8 @@ const char* cuda_backward(const Shape& s, const Inputs<float>& in, const float* 
   parts.D = grad.D ? parts.A + channels * s.states : nullptr;
   parts.dt_bias = grad.dt_bias ? parts.A + channels * (s.states + 1) : nullptr;
   const int floats = 5 * kTileFloats + 4 * kWarps * kSteps + 2 * kColumns * static_cast<int>(s.states);
-  const char* error = launch(backward_kernel, scan_grid(s), kThreads, 4 * floats + 128, stream, s, in, states, grad, parts);
+  const char* error =
+      launch(backward_kernel, scan_grid(s), kThreads, 4 * floats + 128, stream, s, in, states, grad, parts);
   if (!error) error = sum_parts(parts.B, blocks, rows, grad.B, stream);
   if (!error) error = sum_parts(parts.C, blocks, rows, grad.C, stream);
   if (!error) error = sum_parts(parts.A, s.batch, s.channels * s.states, grad.A, stream);

@@ -10,8 +10,8 @@ constexpr int kStepLanes = 8;
 // Four states of the channel: h in place, returns their part of y.
 template <bool Vector>
 HYMBA_DEVICE float step_states(const Global<const float>& h_in, const Global<float>& h_out,
-                               const Global<const float>& A, const Global<const float>& B,
-                               const Global<const float>& C, float dt, float input, int count) {
+                               const Global<const float>& A, const Global<const float>& B, const Global<const float>& C,
+                               float dt, float input, int count) {
   float y = 0;
   if constexpr (Vector) {
     const float4 a = load4(A), old = h_in ? load4(h_in) : make_float4(0, 0, 0, 0);
@@ -33,7 +33,8 @@ HYMBA_DEVICE float step_states(const Global<const float>& h_in, const Global<flo
 }
 
 template <bool Vector>
-HYMBA_KERNEL(kThreads, 8) step_kernel(Shape s, Inputs<float> in, Outputs<float> out) {
+HYMBA_KERNEL(kThreads, 8)
+step_kernel(Shape s, Inputs<float> in, Outputs<float> out) {
   const std::int64_t i = (static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x) / kStepLanes;
   const bool exists = i < s.batch * s.channels;
   const std::int64_t b = exists ? i / s.channels : 0, e = exists ? i % s.channels : 0;

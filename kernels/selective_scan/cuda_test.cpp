@@ -32,8 +32,9 @@ struct Problem {
     if (c.D) in.D = arrays.random(1, c.E);
     if (c.bias) in.dt_bias = arrays.map(arrays.random(1, c.E), [&](float x) { return c.softplus ? x : std::abs(x); });
     if (c.h0) in.h0 = arrays.random(c.B * c.E, c.N);
-    in64 = {twin(in.u), twin(in.dt), twin(in.z), twin(in.B), twin(in.C),
-            arrays.twin(in.A), arrays.twin(in.D), arrays.twin(in.dt_bias), arrays.twin(in.h0)};
+    in64 = {twin(in.u),        twin(in.dt),       twin(in.z),        twin(in.B),
+            twin(in.C),        arrays.twin(in.A), arrays.twin(in.D), arrays.twin(in.dt_bias),
+            arrays.twin(in.h0)};
   }
 
   Rows<const double> twin(const Rows<const float>& r) { return {arrays.twin(r.data), r.batch_stride, r.row_stride}; }
@@ -65,16 +66,35 @@ std::vector<Gradient> gradients(Problem& p, const float* states) {
   const Rows<const float> dy{m.random(s.batch * s.length, s.channels), s.length * s.channels, s.channels};
   const float* dh = m.random(1, p.state());
   const Rows<float> none;
-  const Gradients<float> g{dy, dh, p.out(), p.out(), p.in.z.data ? p.out() : none, m.empty(EN), m.empty(rows),
-                           m.empty(rows), p.in.D ? m.empty(s.channels) : nullptr,
-                           p.in.dt_bias ? m.empty(s.channels) : nullptr, p.in.h0 ? m.empty(p.state()) : nullptr};
+  const Gradients<float> g{dy,
+                           dh,
+                           p.out(),
+                           p.out(),
+                           p.in.z.data ? p.out() : none,
+                           m.empty(EN),
+                           m.empty(rows),
+                           m.empty(rows),
+                           p.in.D ? m.empty(s.channels) : nullptr,
+                           p.in.dt_bias ? m.empty(s.channels) : nullptr,
+                           p.in.h0 ? m.empty(p.state()) : nullptr};
   expect_accepted(cuda_backward(s, p.in, states, g, m.empty(cuda_workspace_floats(s)), nullptr));
-  const Gradients<double> e{p.twin(dy), m.twin(dh), p.out64(), p.out64(), p.out64(), m.zeros(EN), m.zeros(rows),
-                            m.zeros(rows), m.zeros(s.channels), m.zeros(s.channels),
+  const Gradients<double> e{p.twin(dy),
+                            m.twin(dh),
+                            p.out64(),
+                            p.out64(),
+                            p.out64(),
+                            m.zeros(EN),
+                            m.zeros(rows),
+                            m.zeros(rows),
+                            m.zeros(s.channels),
+                            m.zeros(s.channels),
                             p.in.h0 ? m.zeros(p.state()) : nullptr};
   backward_reference(s, p.in64, e);
-  std::vector<Gradient> list = {{"u", g.u.data, e.u.data, p.elements()}, {"dt", g.dt.data, e.dt.data, p.elements()},
-                                {"A", g.A, e.A, EN}, {"B", g.B, e.B, rows}, {"C", g.C, e.C, rows}};
+  std::vector<Gradient> list = {{"u", g.u.data, e.u.data, p.elements()},
+                                {"dt", g.dt.data, e.dt.data, p.elements()},
+                                {"A", g.A, e.A, EN},
+                                {"B", g.B, e.B, rows},
+                                {"C", g.C, e.C, rows}};
   if (p.in.z.data) list.push_back({"z", g.z.data, e.z.data, p.elements()});
   if (p.in.D) list.push_back({"D", g.D, e.D, s.channels});
   if (p.in.dt_bias) list.push_back({"dt_bias", g.dt_bias, e.dt_bias, s.channels});

@@ -1,10 +1,9 @@
-// SSD on the GPU in three passes, as README.md has them: each chunk's own state, the states from chunk to chunk, and the
-// outputs of all chunks at once. Products are 64 x 64 tiles on the tensor cores at float32's precision.
-#include "kernels/ssd/cuda.h"
-
+// SSD on the GPU in three passes, as README.md has them: each chunk's own state, the states from chunk to chunk, and
+// the outputs of all chunks at once. Products are 64 x 64 tiles on the tensor cores at float32's precision.
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/products.h"
 #include "kernels/cuda/reduce.h"
+#include "kernels/ssd/cuda.h"
 #include "kernels/ssd/tile.h"
 
 namespace hymba::kernels::ssd_detail {
@@ -17,7 +16,8 @@ HYMBA_HOST_DEVICE int slices(std::int64_t width) { return static_cast<int>((widt
 // out [B, chunks, H, P, N] = sum over the chunk's steps of weight_r x_r (outer) B_r, a block 64 x 64 of it. Forward:
 // weight exp(s_last - s_r) dt_r; backward: exp(s_r), with dy and C in the place of x and B (equation 6).
 template <bool kBackward>
-HYMBA_KERNEL(kThreads, 4) chunk_kernel(Args<float> a, float* out_in, float* decay) {
+HYMBA_KERNEL(kThreads, 4)
+chunk_kernel(Args<float> a, float* out_in, float* decay) {
   const int columns = slices(a.N);
   const Job job(a, slices(a.P) * columns);
   Shared<char> pool = shared_pool();
@@ -39,11 +39,12 @@ HYMBA_KERNEL(kThreads, 4) chunk_kernel(Args<float> a, float* out_in, float* deca
     const int p = p0 + row_of(j % 4), n = n0 + column_of(j / 4, j % 4);
     if (p < a.P && n < a.N) out[p * a.N + n] = sum[j / 4][j % 4];
   }
-  if (!kBackward && job.part == 0 && threadIdx.x == 0) (Global<float>{decay})[job.index] = steps.decay_from_start(kSide - 1);
+  if (!kBackward && job.part == 0 && threadIdx.x == 0)
+    (Global<float>{decay})[job.index] = steps.decay_from_start(kSide - 1);
 }
 
-// From chunk to chunk, a thread an element of the state (coalesced; the chunks are few): what a chunk adds turns into the
-// state before it. Backward: from the last chunk down, into the gradient of the state behind it.
+// From chunk to chunk, a thread an element of the state (coalesced; the chunks are few): what a chunk adds turns into
+// the state before it. Backward: from the last chunk down, into the gradient of the state behind it.
 template <bool kBackward>
 HYMBA_KERNEL(kThreads, 8)
 pass_kernel(Args<float> a, float* states_in, const float* decay_in, const float* start, float* end) {
@@ -64,7 +65,7 @@ pass_kernel(Args<float> a, float* states_in, const float* decay_in, const float*
 }
 
 // Equation 5 for 64 features of a head: rows are steps.
-HYMBA_KERNEL(kThreads, 3) output_kernel(Args<float> a, const float* states) {
+HYMBA_KERNEL(kThreads, 2) output_kernel(Args<float> a, const float* states) {
   const Job job(a, slices(a.P));
   Shared<char> pool = shared_pool();
   const Steps steps = carve_steps(pool);
@@ -108,7 +109,9 @@ HYMBA_KERNEL(kThreads, 3) output_kernel(Args<float> a, const float* states) {
 
 constexpr int kSmallBytes = kStepBytes + 64;
 
-unsigned blocks_of(std::int64_t items, std::int64_t per_block) { return static_cast<unsigned>((items + per_block - 1) / per_block); }
+unsigned blocks_of(std::int64_t items, std::int64_t per_block) {
+  return static_cast<unsigned>((items + per_block - 1) / per_block);
+}
 
 // One step, a warp a row of the state: h = exp(dt A) h + dt x_p B, y_p = h . C + D x_p.
 HYMBA_KERNEL(kThreads, 8) step_kernel(Args<float> a) {
@@ -142,13 +145,17 @@ const char* cuda_forward(const Args<float>& a, void* stream_in) {
   const int tile = 4 * kTileFloats;
   const char* error = launch(chunk_kernel<false>, dim3(blocks_of(jobs * slices(a.P) * slices(a.N), 1)), kThreads,
                              kSmallBytes + 2 * tile, stream, a, a.states, decay);
-  if (!error) error = launch(pass_kernel<false>, dim3(blocks_of(elements, kThreads)), kThreads, 0, stream, a, a.states, decay, a.h0, a.h);
+  if (!error)
+    error = launch(pass_kernel<false>, dim3(blocks_of(elements, kThreads)), kThreads, 0, stream, a, a.states, decay,
+                   a.h0, a.h);
   if (error) return error;
-  return launch(output_kernel, dim3(blocks_of(jobs * slices(a.P), 1)), kThreads, kSmallBytes + 3 * tile, stream, a, a.states);
+  return launch(output_kernel, dim3(blocks_of(jobs * slices(a.P), 1)), kThreads, kSmallBytes + 3 * tile, stream, a,
+                a.states);
 }
 
 const char* cuda_step(const Args<float>& a, void* stream) {
-  return launch(step_kernel, dim3(blocks_of(a.B * a.H * a.P, kThreads / 32)), kThreads, 0, static_cast<Stream>(stream), a);
+  return launch(step_kernel, dim3(blocks_of(a.B * a.H * a.P, kThreads / 32)), kThreads, 0, static_cast<Stream>(stream),
+                a);
 }
 
 }  // namespace hymba::kernels::ssd_detail

@@ -54,7 +54,8 @@ constexpr int kStepBytes = 3 * kSide * 4;
 HYMBA_DEVICE void prepare_steps(const Args<float>& a, const Job& job, const Steps& steps) {
   if (threadIdx.x >= 32) return;
   const int lane = static_cast<int>(threadIdx.x);
-  const cuda::Global<const float> raw = cuda::Global<const float>(a.dt.data) + (job.b * a.dt.sb + job.t0 * a.dt.sl + job.h * a.dt.si);
+  const cuda::Global<const float> raw =
+      cuda::Global<const float>(a.dt.data) + (job.b * a.dt.sb + job.t0 * a.dt.sl + job.h * a.dt.si);
   const float bias = a.bias ? cuda::Global<const float>(a.bias)[job.h] : 0.0f;
   const double A = static_cast<double>(cuda::Global<const float>(a.A)[job.h]) * 1.4426950408889634;
   double own[2], sum = 0;

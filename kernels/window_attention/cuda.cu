@@ -1,12 +1,12 @@
-// Window attention on the GPU, after FlashAttention-2 (Dao 2023): a block of 4 warps holds 64 rows and streams the other
-// side in blocks of 32 through two cp.async buffers; scores, softmax and accumulators stay in registers, products run on
-// the tensor cores. Four kernels share the frame: the output and dq hold queries and stream keys, dk and dv hold keys and
-// stream queries. So each result has one writer; scores are computed once more per gradient instead of with atomics.
-#include "kernels/window_attention/cuda.h"
-
+// Window attention on the GPU, after FlashAttention-2 (Dao 2023): a block of 4 warps holds 64 rows and streams the
+// other side in blocks of 32 through two cp.async buffers; scores, softmax and accumulators stay in registers, products
+// run on the tensor cores. Four kernels share the frame: the output and dq hold queries and stream keys, dk and dv hold
+// keys and stream queries. So each result has one writer; scores are computed once more per gradient instead of with
+// atomics.
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/products.h"
 #include "kernels/cuda/vectors.h"
+#include "kernels/window_attention/cuda.h"
 #include "kernels/window_attention/tile.h"
 
 namespace hymba::kernels::window_attention_detail {
@@ -33,8 +33,13 @@ struct Source {
 
 HYMBA_DEVICE Source source_of(const Rows<const float>& rows, std::int64_t b, std::int64_t head, int group, int limit,
                               std::int64_t width, bool wide) {
-  return {Global<const float>(rows.data) + (b * rows.sb + head * rows.sh), rows.sl, rows.sh, group, limit,
-          static_cast<int>(width), wide};
+  return {Global<const float>(rows.data) + (b * rows.sb + head * rows.sh),
+          rows.sl,
+          rows.sh,
+          group,
+          limit,
+          static_cast<int>(width),
+          wide};
 }
 
 // Starts the copy of `count` rows from row r0 on; features beyond the width and rows beyond the limit become zeros.
@@ -78,16 +83,13 @@ struct Job {
 
 template <Result kResult>
 struct Tiles {
-  Shared<float> x, x2, y[2], y2[2], lse[2], delta[2];
-
+  Shared<float> x, x2, y, y2, lse, delta;  // the last four: two buffers each
   HYMBA_DEVICE Tiles(int P, int V) {
     Shared<char> pool = shared_pool();
     x = carve<float>(pool, kHeld * tile_stride(P));
     if (needs_slope(kResult)) x2 = carve<float>(pool, kHeld * tile_stride(V));
-    for (int i = 0; i < 2; ++i) {
-      y[i] = carve<float>(pool, kBlock * tile_stride(P)), y2[i] = carve<float>(pool, kBlock * tile_stride(V));
-      if (!holds_queries(kResult)) lse[i] = carve<float>(pool, kBlock), delta[i] = carve<float>(pool, kBlock);
-    }
+    y = carve<float>(pool, 2 * kBlock * tile_stride(P)), y2 = carve<float>(pool, 2 * kBlock * tile_stride(V));
+    if (!holds_queries(kResult)) lse = carve<float>(pool, 2 * kBlock), delta = carve<float>(pool, 2 * kBlock);
   }
 };
 
@@ -100,14 +102,17 @@ HYMBA_DEVICE std::int64_t row_statistic(const Args<float>& a, const Job& job, in
 template <Result kResult>
 HYMBA_DEVICE void stage_block(const Args<float>& a, const Job& job, const Tiles<kResult>& tiles, const float* delta,
                               int row0, int buffer) {
-  stage(tiles.y[buffer], holds_queries(kResult) ? job.k : job.q, row0, kBlock);
-  stage(tiles.y2[buffer], holds_queries(kResult) ? job.v : job.d_o, row0, kBlock);
+  stage(tiles.y + buffer * kBlock * tile_stride(static_cast<int>(a.P)), holds_queries(kResult) ? job.k : job.q, row0,
+        kBlock);
+  stage(tiles.y2 + buffer * kBlock * tile_stride(static_cast<int>(a.V)), holds_queries(kResult) ? job.v : job.d_o, row0,
+        kBlock);
   if (!holds_queries(kResult) && threadIdx.x < kBlock) {
     const int row = row0 + static_cast<int>(threadIdx.x);
     const bool valid = row < job.mask.rows();
     const std::int64_t at = valid ? row_statistic(a, job, row) : 0;
-    cp_async<4>(tiles.lse[buffer] + threadIdx.x, Global<const float>(a.lse) + at, valid);
-    if (needs_slope(kResult)) cp_async<4>(tiles.delta[buffer] + threadIdx.x, Global<const float>(delta) + at, valid);
+    cp_async<4>(tiles.lse + (buffer * kBlock + threadIdx.x), Global<const float>(a.lse) + at, valid);
+    if (needs_slope(kResult))
+      cp_async<4>(tiles.delta + (buffer * kBlock + threadIdx.x), Global<const float>(delta) + at, valid);
   }
   cp_async_commit();
 }
@@ -120,7 +125,8 @@ HYMBA_DEVICE unsigned visible_bits(const Job& job, const Span& block) {
   const int limit = holds_queries(kResult) ? mask.rows() : mask.keys;
   const Span held{warp_row, warp_row + 16};
   const bool whole = held.end <= limit && block.end - block.begin == kBlock;
-  if (whole && (holds_queries(kResult) ? mask.all_visible(held, block) : mask.all_visible(block, held))) return ~0u >> (32 - 4 * kTiles);
+  if (whole && (holds_queries(kResult) ? mask.all_visible(held, block) : mask.all_visible(block, held)))
+    return ~0u >> (32 - 4 * kTiles);
   unsigned bits = 0;
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
@@ -131,7 +137,8 @@ HYMBA_DEVICE unsigned visible_bits(const Job& job, const Span& block) {
     for (int j = 0; j < 2 * kTiles; ++j) {
       const int other = block.begin + j / 2 * 8 + 2 * t + j % 2;
       if (other >= block.end) continue;
-      const bool seen = holds_queries(kResult) ? mask.visible(at, other) : mask.visible(mask.query_position(other), row);
+      const bool seen =
+          holds_queries(kResult) ? mask.visible(at, other) : mask.visible(mask.query_position(other), row);
       if (seen) bits |= 1u << (j / 2 * 4 + 2 * i + j % 2);
     }
   }
@@ -200,9 +207,8 @@ HYMBA_DEVICE void write_result(const Args<float>& a, const Job& job, const float
   for (int i = 0; i < 2; ++i) {
     const int row = job.held0 + static_cast<int>(threadIdx.x) / 32 * 16 + lane_row() + 8 * i;
     if (row >= limit) continue;
-    const std::int64_t at = holds_queries(kResult)
-                                ? (job.b * a.L + row / group) * a.H + job.kv * group + row % group
-                                : (job.b * a.S + row) * a.K + job.kv;
+    const std::int64_t at = holds_queries(kResult) ? (job.b * a.L + row / group) * a.H + job.kv * group + row % group
+                                                   : (job.b * a.S + row) * a.K + job.kv;
 #pragma unroll
     for (int j = 0; j < 2 * kColumns; ++j) {
       const int column = job.slice + j / 2 * 8 + 2 * lane_column() + j % 2;
@@ -244,11 +250,12 @@ attention_kernel(Args<float> a, Wide wide, int slices, float* out, const float* 
     __syncthreads();
     const unsigned bits = visible_bits<kResult>(job, blocks.at(n, kBlock));
     if (__any_sync(kAllLanes, bits != 0)) {
+      const Shared<float> y = tiles.y + buffer * kBlock * tile_stride(P),
+                          y2 = tiles.y2 + buffer * kBlock * tile_stride(V);
       float s[kTiles][4] = {}, dp[kTiles][4] = {};
-      multiply_rows(s, tiles.x + warp16 * tile_stride(P), tile_stride(P), tiles.y[buffer], tile_stride(P), padded8(P) / 8);
+      multiply_rows(s, tiles.x + warp16 * tile_stride(P), tile_stride(P), y, tile_stride(P), padded8(P) / 8);
       if (needs_slope(kResult)) {
-        multiply_rows(dp, tiles.x2 + warp16 * tile_stride(V), tile_stride(V), tiles.y2[buffer], tile_stride(V),
-                      padded8(V) / 8);
+        multiply_rows(dp, tiles.x2 + warp16 * tile_stride(V), tile_stride(V), y2, tile_stride(V), padded8(V) / 8);
       }
 #pragma unroll
       for (int j = 0; j < 4 * kTiles; ++j) s[j / 4][j % 4] *= a.scale * kLog2e;
@@ -258,10 +265,11 @@ attention_kernel(Args<float> a, Wide wide, int slices, float* out, const float* 
 #pragma unroll
         for (int j = 0; j < 4 * kColumns; ++j) sum[j / 4][j % 4] *= shrink[j % 4 / 2];
       } else {
-        differentiate<kResult>(s, dp, bits, a.scale, lse, delta, tiles.lse[buffer], tiles.delta[buffer]);
+        differentiate<kResult>(s, dp, bits, a.scale, lse, delta, tiles.lse + buffer * kBlock,
+                               tiles.delta + buffer * kBlock);
       }
       const int stride = tile_stride(width);
-      multiply_held(sum, s, (sums_values(kResult) ? tiles.y2[buffer] : tiles.y[buffer]) + job.slice, stride, used);
+      multiply_held(sum, s, (sums_values(kResult) ? y2 : y) + job.slice, stride, used);
     }
     __syncthreads();
   }
@@ -271,7 +279,8 @@ attention_kernel(Args<float> a, Wide wide, int slices, float* out, const float* 
       factor[i] = softmax.sum[i] > 0 ? divide_approx(1.0f, softmax.sum[i]) : 0.0f;
       const int row = job.held0 + warp16 + lane_row() + 8 * i;
       if (a.lse && job.slice == 0 && lane_column() == 0 && row < limit) {
-        Global<float>(a.lse)[row_statistic(a, job, row)] = softmax.sum[i] > 0 ? softmax.top[i] + log2f(softmax.sum[i]) : INFINITY;
+        Global<float>(a.lse)[row_statistic(a, job, row)] =
+            softmax.sum[i] > 0 ? softmax.top[i] + log2f(softmax.sum[i]) : INFINITY;
       }
     }
   }
@@ -302,12 +311,12 @@ const char* run_columns(const Args<float>& a, float* out, const float* delta, St
   const int slices = (padded8(width) + kColumns * 8 - 1) / (kColumns * 8);
   const std::int64_t held = holds_queries(kResult) ? a.L * (a.H / a.K) : a.S;
   const std::int64_t blocks = a.B * a.K * ((held + kHeld - 1) / kHeld) * slices;
-  const int floats = (kHeld + 2 * kBlock) * tile_stride(P) + ((needs_slope(kResult) ? kHeld : 0) + 2 * kBlock) * tile_stride(V) +
-                     4 * kBlock;
+  const int floats = (kHeld + 2 * kBlock) * tile_stride(P) +
+                     ((needs_slope(kResult) ? kHeld : 0) + 2 * kBlock) * tile_stride(V) + 4 * kBlock;
   if (4 * floats > 227 * 1024) return "[window_attention] q_BLHP, v_BSKV: more features than shared memory holds";
   const Wide wide{fits(a.q, a.P), fits(a.k, a.P), fits(a.v, a.V), fits(a.d_o, a.V)};
-  return launch(attention_kernel<kResult, kColumns>, dim3(static_cast<unsigned>(blocks)), kThreads, 4 * floats, stream, a,
-                wide, slices, out, delta);
+  return launch(attention_kernel<kResult, kColumns>, dim3(static_cast<unsigned>(blocks)), kThreads, 4 * floats, stream,
+                a, wide, slices, out, delta);
 }
 
 // Accumulators for as many columns as there are, 128 at most: beyond, blocks take 128 each.
@@ -328,7 +337,8 @@ const char* cuda_forward(const Args<float>& a, void* stream) {
 const char* cuda_backward(const Args<float>& a, float* workspace, void* stream_in) {
   const Stream stream = static_cast<Stream>(stream_in);
   const std::int64_t rows = a.B * a.H * a.L, warps = kThreads / 32;
-  const char* error = launch(delta_kernel, dim3(static_cast<unsigned>((rows + warps - 1) / warps)), kThreads, 0, stream, a, workspace);
+  const char* error =
+      launch(delta_kernel, dim3(static_cast<unsigned>((rows + warps - 1) / warps)), kThreads, 0, stream, a, workspace);
   if (!error) error = run<Result::kDq>(a, a.dq, workspace, stream);
   if (!error) error = run<Result::kDk>(a, a.dk, workspace, stream);
   return error ? error : run<Result::kDv>(a, a.dv, workspace, stream);

@@ -15,7 +15,9 @@ struct Span {
 // Two spans, walked in blocks of `block` rows, each from its own begin.
 struct Blocks {
   Span first, second;
-  HYMBA_HOST_DEVICE int of(const Span& s, int block) const { return s.end > s.begin ? (s.end - s.begin + block - 1) / block : 0; }
+  HYMBA_HOST_DEVICE int of(const Span& s, int block) const {
+    return s.end > s.begin ? (s.end - s.begin + block - 1) / block : 0;
+  }
   HYMBA_HOST_DEVICE int count(int block) const { return of(first, block) + of(second, block); }
   HYMBA_HOST_DEVICE Span at(int i, int block) const {
     const int in_first = of(first, block);
@@ -29,8 +31,12 @@ struct Mask {
   int window, prefix, q_start, key_gap, queries, keys, group;
 
   HYMBA_HOST_DEVICE explicit Mask(const Args<float>& a)
-      : window(static_cast<int>(a.window)), prefix(static_cast<int>(a.prefix)), q_start(static_cast<int>(a.q_start)),
-        key_gap(static_cast<int>(a.key_gap)), queries(static_cast<int>(a.L)), keys(static_cast<int>(a.S)),
+      : window(static_cast<int>(a.window)),
+        prefix(static_cast<int>(a.prefix)),
+        q_start(static_cast<int>(a.q_start)),
+        key_gap(static_cast<int>(a.key_gap)),
+        queries(static_cast<int>(a.L)),
+        keys(static_cast<int>(a.S)),
         group(static_cast<int>(a.H / a.K)) {}
 
   HYMBA_HOST_DEVICE int rows() const { return queries * group; }

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "cli/context.h"
+#include "kernels/cuda/plugin.h"
 #include "model/design.h"
 #include "train/recipe.h"
 
@@ -22,6 +23,12 @@ namespace hymba::cli {
 namespace {
 
 namespace po = boost::program_options;
+
+// Why --device cuda cannot be had: what is missing here, or, with a GPU and the kernels, in this program.
+std::string cuda_refusal() {
+  const auto& status = kernels::cuda_status();
+  return status.usable ? status.text + " are there, but models do not run on them in this version" : status.text;
+}
 
 void add_common(po::options_description& o) {
   o.add_options()("help,h", "this text")("format", po::value<std::string>()->default_value("text"), "text, or json: one object a line")(
@@ -136,7 +143,7 @@ Invocation parse(const Command& command, const std::vector<std::string>& words) 
   invocation.out = invocation.get<std::string>("out");
   invocation.device = invocation.get<std::string>("device");
   require(invocation.device == "cpu" || invocation.device == "cuda", "--device {}: expected cpu or cuda", invocation.device);
-  require(invocation.device == "cpu", "--device cuda: this build has no CUDA kernels; use --device cpu");
+  require(invocation.device == "cpu", "--device cuda: {}; use --device cpu", cuda_refusal());
   const auto n = invocation.arguments.size();
   require(n >= command.min_arguments, "hymba {}: expected {}; see hymba {} --help", command.name, command.arguments, command.name);
   require(n <= command.max_arguments, "hymba {}: '{}' is one argument too many; see hymba {} --help", command.name,

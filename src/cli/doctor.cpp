@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "cli/context.h"
 #include "eval/speed.h"
+#include "kernels/cuda/plugin.h"
 #include "kernels/isa.h"
 
 namespace hymba::cli {
@@ -52,7 +53,8 @@ void run(const Invocation& invocation) {
       {"memory", eval::available_memory()},
       {"libtorch", torch_version()},
       {"cuda_toolkit", nvcc.empty() ? nlohmann::json(nullptr) : nlohmann::json(nvcc)},
-      {"gpu", gpu ? nlohmann::json("NVIDIA device present; this build has no CUDA kernels") : nlohmann::json(nullptr)},
+      {"gpu", gpu ? nlohmann::json("NVIDIA device present") : nlohmann::json(nullptr)},
+      {"cuda_kernels", kernels::cuda_status().text},
       {"data", data ? nlohmann::json(shared_folder.string()) : nlohmann::json(nullptr)},
       {"commit", commit()},
       {"home", home_folder().string()},
@@ -70,6 +72,7 @@ void run(const Invocation& invocation) {
   text += fmt::format("libtorch      {}\n", word("libtorch"));
   text += fmt::format("cuda toolkit  {}\n", word("cuda_toolkit"));
   text += fmt::format("gpu           {}\n", word("gpu"));
+  text += fmt::format("cuda kernels  {}\n", word("cuda_kernels"));
   text += fmt::format("data          {}\n", data ? shared_folder.string() : "the embedded synthetic world; real text by --data");
   text += fmt::format("commit        {}\n", word("commit"));
   text += fmt::format("token cache   {}\n", word("cache"));

@@ -1,0 +1,18 @@
+// The CUDA kernels live in a plug-in library, so that a machine without a GPU needs none of it: libhymba_cuda.so,
+// built where nvcc is (target hymba_cuda) and loaded here at run time.
+#pragma once
+
+#include <string>
+
+namespace hymba::kernels {
+
+struct CudaStatus {
+  bool built = false;   // the library is there and loads
+  bool usable = false;  // and a GPU, too
+  std::string text;     // in words: the devices, or what is missing and how to get it
+};
+
+// Looks once: HYMBA_CUDA_PLUGIN (a path), else where the build puts the library.
+const CudaStatus& cuda_status();
+
+}  // namespace hymba::kernels

@@ -1,0 +1,42 @@
+// The CUDA kernel of RoPE on the block emulator, against the double reference.
+#include "kernels/rope/cuda.cu"
+
+#include "kernels/cuda/testing.h"
+#include "kernels/rope/cases.h"
+
+namespace hymba::kernels::rope_detail {
+namespace {
+
+using cuda::testing::Arrays;
+using cuda::testing::expect_accepted;
+using cuda::testing::expect_close;
+
+void check(const Case& c, std::int64_t gap, bool inverse) {
+  Arrays m(c.name());
+  const std::int64_t half = c.P / 2, row = c.H * c.P + gap, size = c.B * c.L * c.H * c.P;
+  std::vector<double> frequency(half);
+  float* table = m.empty(c.L * c.P);
+  for (std::int64_t j = 0; j < half; ++j) frequency[j] = std::pow(10000.0, -2.0 * static_cast<double>(j) / c.P);
+  for (std::int64_t i = 0; i < c.L * half; ++i) {
+    const double angle = static_cast<double>(c.pos0 + i / half) * frequency[i % half];
+    table[i / half * c.P + i % half] = static_cast<float>(std::cos(angle));
+    table[i / half * c.P + half + i % half] = static_cast<float>(std::sin(angle));
+  }
+  Args<float> a{c.B, c.L, c.H, c.P, c.pos0};
+  a.x = m.random(c.B * c.L, c.H * c.P, 1, 0, gap), a.sb = c.L * row, a.sl = row, a.sh = c.P;
+  a.out = m.empty(size), a.inverse = inverse;
+  expect_accepted(cuda_run(a, table, nullptr));
+  Args<double> e{c.B, c.L, c.H, c.P, c.pos0};
+  e.x = m.twin(a.x), e.sb = a.sb, e.sl = a.sl, e.sh = a.sh, e.out = m.zeros(size), e.inverse = inverse;
+  reference(e, frequency.data());
+  expect_close(c.name(), a.out, e.out, size, 1e-6);
+}
+
+TEST(CudaRope, MatchesReferenceWithItsGradient) {
+  for (const Case& c : test_cases()) check(c, 0, false), check(c, 0, true);
+  check({2, 9, 2, 16, 4}, 4, false);
+  check({2, 9, 2, 16, 4}, 3, false);
+}
+
+}  // namespace
+}  // namespace hymba::kernels::rope_detail
