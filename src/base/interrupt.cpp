@@ -19,7 +19,8 @@ extern "C" void on_signal(int number) {
 void install_interrupt_handlers() {
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
-  std::signal(SIGHUP, on_signal);  // the terminal has closed
+  // The terminal has closed; nohup asks to go on.
+  if (std::signal(SIGHUP, on_signal) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);
 }
 
 bool interrupted() { return g_interrupted != 0; }

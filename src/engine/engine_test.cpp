@@ -5,7 +5,10 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <c10/core/CPUAllocator.h>
 #include <gtest/gtest.h>
+
+#include <atomic>
 
 #include "base/error.h"
 #include "engine/generate.h"
@@ -145,10 +148,40 @@ TEST_P(EngineRule, ARefilledSlotForgetsAndABatchGivesWhatEachPromptAloneGives) {
   }
 }
 
-std::vector<std::string> names() {
-  auto all = library().names();
-  return all;
+// Counts what tensors allocate while it lives.
+class CountedMemory : public c10::Allocator {
+ public:
+  CountedMemory() : inner_(c10::GetCPUAllocator()) { c10::SetCPUAllocator(this, 100); }
+  ~CountedMemory() override { c10::SetCPUAllocator(inner_, 100); }
+  c10::DataPtr allocate(std::size_t bytes) override {
+    ++count;
+    return inner_->allocate(bytes);
+  }
+  c10::DeleterFnPtr raw_deleter() const override { return inner_->raw_deleter(); }
+  void copy_data(void* to, const void* from, std::size_t bytes) const override { inner_->copy_data(to, from, bytes); }
+  std::atomic<int> count{0};
+
+ private:
+  c10::Allocator* inner_;
+};
+
+TEST_P(EngineRule, AStepAllocatesNoTensorMemory) {
+  for (const auto type : {at::kFloat, at::kBFloat16}) {
+    LanguageModel model(open(GetParam()), 3);
+    model.set_weight_type(type);
+    const Engine engine(model, {type, 16});
+    for (const std::int64_t size : {2, 20}) {
+      const auto batch = engine.open(size, 40);
+      const std::vector<std::int64_t> ids(static_cast<std::size_t>(size), 7);
+      for (int warm = 0; warm < 3; ++warm) batch->step(ids);
+      const CountedMemory memory;
+      for (int t = 0; t < 30; ++t) batch->step(ids);
+      EXPECT_EQ(memory.count, 0) << size;
+    }
+  }
 }
+
+std::vector<std::string> names() { return library().names(); }
 
 INSTANTIATE_TEST_SUITE_P(All, EngineRule, testing::ValuesIn(names()), [](const auto& info) {
   std::string name = info.param;
