@@ -93,7 +93,10 @@ class Attention : public Mixer {
       auto& view = pass.kv.at(static_cast<std::size_t>(layer_));
       view = mine != nullptr ? mine->kv->append(k_BLKP, v_BLKV, pass.position) : KvView{k_BLKP, v_BLKV, 0, 0, false};
     }
-    return attend(q_BLHP, pass.kv.at(static_cast<std::size_t>(plan_.source))).reshape({batch, length, out_width()});
+    const KvView& kv = pass.kv.at(static_cast<std::size_t>(plan_.source));
+    pass.observe(layer_, "attention", "q_BLHP", q_BLHP);
+    pass.observe(layer_, "attention", "k_BSKP", kv.k_BSKP);
+    return attend(q_BLHP, kv).reshape({batch, length, out_width()});
   }
 
   MixerCost cost() const override {

@@ -1,6 +1,8 @@
 // Mamba-1 (Gu and Dao, arXiv 2312.00752, algorithm 2), with Hymba's optional norms of dt, B and C. Rows of the
 // projection: u [E] | gate [E]. u = silu(conv(u)); dt, B, C = x_proj(u); h = exp(dt A) h + dt u B; y = (h.C + D u) silu(gate).
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/exp.h>
+#include <ATen/ops/softplus.h>
 #include <ATen/ops/split_with_sizes.h>
 #include <ATen/ops/zeros.h>
 
@@ -40,7 +42,7 @@ class Mamba : public Mixer {
     }
   };
 
-  Mamba(const Config& config, const MixerContext& c) : eps_(c.norm_eps) {
+  Mamba(const Config& config, const MixerContext& c) : layer_(c.layer), eps_(c.norm_eps) {
     inner_ = config.expand * c.hidden;
     state_ = config.state;
     conv_ = config.conv;
@@ -70,7 +72,7 @@ class Mamba : public Mixer {
   std::int64_t out_width() const override { return inner_; }
   bool recurrent() const override { return true; }
 
-  at::Tensor forward(const at::Tensor& p_BLX, Pass&, MixerCache* mine) const override {
+  at::Tensor forward(const at::Tensor& p_BLX, Pass& pass, MixerCache* mine) const override {
     const auto u_gate = at::split_with_sizes(p_BLX, {inner_, inner_}, 2);
     StateCache* cache = mine != nullptr ? &*mine->state : nullptr;
     auto [u_BLE, conv_state] = kernels::causal_conv1d(u_gate[0], conv_weight_EW_, conv_bias_E_,
@@ -80,9 +82,17 @@ class Mamba : public Mixer {
       return weight.defined() ? kernels::rms_norm(part, weight, eps_) : part;
     };
     const at::Tensor dt_BLE = product(normed(dt_B_C[0], dt_norm_R_), dt_proj_ER_);
-    auto [y_BLE, state] = kernels::selective_scan(
-        u_BLE, dt_BLE, A_log_EN_.exp().neg(), normed(dt_B_C[1], B_norm_N_), normed(dt_B_C[2], C_norm_N_),
-        D_E_, u_gate[1], dt_bias_E_, cache != nullptr ? cache->ssm : at::Tensor());
+    const at::Tensor A_EN = A_log_EN_.exp().neg();
+    const at::Tensor B_BLN = normed(dt_B_C[1], B_norm_N_), C_BLN = normed(dt_B_C[2], C_norm_N_);
+    if (pass.observer != nullptr) {
+      pass.observe(layer_, "mamba", "u_BLE", u_BLE);
+      pass.observe(layer_, "mamba", "dt_BLE", at::softplus(dt_BLE + dt_bias_E_));
+      pass.observe(layer_, "mamba", "A_EN", A_EN);
+      pass.observe(layer_, "mamba", "B_BLN", B_BLN);
+      pass.observe(layer_, "mamba", "C_BLN", C_BLN);
+    }
+    auto [y_BLE, state] = kernels::selective_scan(u_BLE, dt_BLE, A_EN, B_BLN, C_BLN, D_E_, u_gate[1], dt_bias_E_,
+                                                  cache != nullptr ? cache->ssm : at::Tensor());
     if (cache != nullptr) {
       cache->conv_BSE.copy_(conv_state);
       cache->ssm.copy_(state);
@@ -140,7 +150,7 @@ class Mamba : public Mixer {
   }
 
  private:
-  std::int64_t inner_, state_, conv_, rank_;
+  std::int64_t layer_, inner_, state_, conv_, rank_;
   double eps_;
   at::Tensor conv_weight_EW_, conv_bias_E_, x_proj_, dt_proj_ER_, dt_bias_E_, A_log_EN_, D_E_, dt_norm_R_, B_norm_N_, C_norm_N_;
 };

@@ -4,6 +4,7 @@
 #include <ATen/ops/exp.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/silu.h>
+#include <ATen/ops/softplus.h>
 #include <ATen/ops/split_with_sizes.h>
 #include <ATen/ops/zeros.h>
 
@@ -45,7 +46,7 @@ class Mamba2 : public Mixer {
     }
   };
 
-  Mamba2(const Config& config, const MixerContext& c) : config_(config), eps_(c.norm_eps) {
+  Mamba2(const Config& config, const MixerContext& c) : config_(config), layer_(c.layer), eps_(c.norm_eps) {
     inner_ = config.expand * c.hidden;
     require(config.head_dim > 0 && inner_ % config.head_dim == 0,
             "mamba2.head_dim = {} does not divide the inner width {}", config.head_dim, inner_);
@@ -71,7 +72,7 @@ class Mamba2 : public Mixer {
   std::int64_t heads() const override { return heads_; }
   bool recurrent() const override { return true; }
 
-  at::Tensor forward(const at::Tensor& p_BLX, Pass&, MixerCache* mine) const override {
+  at::Tensor forward(const at::Tensor& p_BLX, Pass& pass, MixerCache* mine) const override {
     const std::int64_t batch = p_BLX.size(0), length = p_BLX.size(1), groups = config_.groups, state = config_.state;
     StateCache* cache = mine != nullptr ? &*mine->state : nullptr;
     const auto z_xBC_dt = at::split_with_sizes(p_BLX, {inner_, conv_width_, heads_}, 2);
@@ -79,6 +80,12 @@ class Mamba2 : public Mixer {
                                                     cache != nullptr ? cache->conv_BSE : at::Tensor(), true);
     const auto x_B_C = at::split_with_sizes(xBC, {inner_, groups * state, groups * state}, 2);
     const auto group = [&](const at::Tensor& rows) { return rows.view({batch, length, groups, state}); };
+    if (pass.observer != nullptr) {
+      pass.observe(layer_, "mamba2", "dt_BLH", at::softplus(z_xBC_dt[2] + dt_bias_H_));
+      pass.observe(layer_, "mamba2", "A_H", A_log_H_.exp().neg());
+      pass.observe(layer_, "mamba2", "B_BLGN", group(x_B_C[1]));
+      pass.observe(layer_, "mamba2", "C_BLGN", group(x_B_C[2]));
+    }
     kernels::SsdOptions options;
     options.chunk = config_.chunk;
     auto [y_BLHP, h] = kernels::ssd(x_B_C[0].view({batch, length, heads_, config_.head_dim}),
@@ -157,6 +164,7 @@ class Mamba2 : public Mixer {
   }
 
   Config config_;
+  std::int64_t layer_;
   double eps_;
   std::int64_t inner_ = 0, heads_ = 0, conv_width_ = 0;
   at::Tensor conv_weight_, conv_bias_, dt_bias_H_, A_log_H_, D_H_, norm_E_;

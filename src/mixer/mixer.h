@@ -34,12 +34,18 @@ struct MixerContext {
   ParameterStore* store = nullptr;
 };
 
-// Heads to scale in a forward pass (1 keeps, 0 removes), by layer and mixer; see `heads` in the CLI.
+// Heads to scale in a forward pass (1 keeps, 0 removes), by layer and mixer, and what is added in their place; see
+// `heads` in the CLI.
 struct HeadMask {
   std::int64_t layer = 0;
   std::string mixer;   // "attention", "mamba" ...
   at::Tensor scale_H;  // [heads()] of that mixer
+  at::Tensor shift_E;  // [E] of the branch as it goes into the fusion; undefined: nothing
 };
+
+// Sees tensors of a pass as they are made, for studies; it changes none. `what`: "output" (of any mixer), "branch" (the
+// same after its norm and gate, as it goes into the fusion), and what the mixers name themselves ("q_BLHP", "dt_BLE" ...).
+using Observer = std::function<void(std::int64_t layer, const std::string& mixer, const std::string& what, const at::Tensor&)>;
 
 // What one forward pass carries through the layers.
 struct Pass {
@@ -48,6 +54,10 @@ struct Pass {
   ModelCache* cache = nullptr;   // none: training or scoring
   std::vector<KvView> kv;        // by block: K and V made in this pass, for the blocks that share them
   std::vector<HeadMask> masks;
+  const Observer* observer = nullptr;  // may be null
+  void observe(std::int64_t layer, const std::string& mixer, const char* what, const at::Tensor& tensor) const {
+    if (observer != nullptr) (*observer)(layer, mixer, what, tensor);
+  }
 };
 
 // "8k cache": which bytes to count. `paper` follows Table 1's accounting (FACTS: conv state in pure Mamba only, meta

@@ -79,7 +79,12 @@ at::Tensor Sublayer::forward(const at::Tensor& x_BLD, Pass& pass) const {
   for (std::size_t i = 0; i < mixers_.size(); ++i) {
     MixerCache* mine = pass.cache != nullptr ? &pass.cache->sublayers[options_.index][i] : nullptr;
     outputs.push_back(mixers_[i]->forward(parts[i], pass, mine));
+    pass.observe(layer_, options_.mixers[i], "output", outputs.back());
   }
+  return combine(x_BLD, std::move(outputs), pass);
+}
+
+at::Tensor Sublayer::combine(const at::Tensor& x_BLD, std::vector<at::Tensor> outputs, const Pass& pass) const {
   return x_BLD + product(fuse(std::move(outputs), pass), out_proj_DE_);
 }
 
@@ -88,7 +93,9 @@ at::Tensor Sublayer::fuse(std::vector<at::Tensor> outputs, const Pass& pass) con
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const std::int64_t copies = branch_norms_E_[i].size(0) / outputs[i].size(2);
     if (copies > 1) outputs[i] = outputs[i].repeat({1, 1, copies});
-    outputs[i] = masked(kernels::rms_norm(outputs[i], branch_norms_E_[i], eps_), i, pass);
+    const at::Tensor branch = kernels::rms_norm(outputs[i], branch_norms_E_[i], eps_);
+    pass.observe(layer_, options_.mixers[i], "branch", branch);
+    outputs[i] = masked(branch, i, pass);
   }
   if (options_.fusion == Fusion::kConcat) return at::cat(outputs, 2);
   at::Tensor sum = outputs[0];
@@ -107,6 +114,11 @@ at::Tensor Sublayer::masked(const at::Tensor& y_BLE, std::size_t mixer, const Pa
     const std::int64_t copies = y.size(2) / width;
     const at::Tensor scale = mask.scale_H.view({1, 1, 1, heads, 1});
     y = (y.reshape({y.size(0), y.size(1), copies, heads, width / heads}) * scale).reshape(y.sizes());
+    if (mask.shift_E.defined()) {
+      require(mask.shift_E.dim() == 1 && mask.shift_E.size(0) == y.size(2), "head mask of layer {}, {}: expected a shift of {} channels",
+              layer_, mask.mixer, y.size(2));
+      y = y + mask.shift_E;
+    }
   }
   return y;
 }

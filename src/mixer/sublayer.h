@@ -30,9 +30,15 @@ class Sublayer {
            const std::function<std::unique_ptr<Mixer>(const std::string&, const MixerContext&)>& make);
 
   at::Tensor forward(const at::Tensor& x_BLD, Pass& pass) const;  // the residual is added: [B, L, D]
+  // The second half of forward(): fuses the mixers' outputs (in their order), projects back, adds x. Studies that
+  // remove branches keep the outputs and repeat this part alone.
+  at::Tensor combine(const at::Tensor& x_BLD, std::vector<at::Tensor> outputs, const Pass& pass) const;
   std::vector<MixerCache> make_cache(const CacheShape& shape) const;
   // One decoding step, in place on x_BD (contiguous): see nn/step.h. Head masks do not apply.
   StepFunction bind_step(const at::Tensor& x_BD, StepBatch& step) const;
+  Fusion fusion() const { return options_.fusion; }
+  // Norm and gate of a branch before the fusion, [E]; undefined where the mixer is alone in its layer.
+  at::Tensor branch_gate(std::size_t mixer) const { return branch_norms_E_.empty() ? at::Tensor() : branch_norms_E_[mixer]; }
 
   const std::vector<std::unique_ptr<Mixer>>& mixers() const { return mixers_; }
   const std::vector<std::string>& mixer_names() const { return options_.mixers; }

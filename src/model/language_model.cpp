@@ -139,6 +139,18 @@ std::int64_t LanguageModel::weight_bytes_per_step() const {
 
 at::Tensor LanguageModel::logits(const at::Tensor& hidden) const { return product(hidden, head_VD_); }
 
+at::Tensor LanguageModel::embed(const at::Tensor& ids_BT) const {
+  check_ids(ids_BT, config_.vocab);
+  const at::Tensor x_BLD = table_rows(embedding_VD_, ids_BT);
+  return meta_MD_.defined() ? at::cat({meta_MD_.unsqueeze(0).expand({x_BLD.size(0), -1, -1}), x_BLD}, 1) : x_BLD;
+}
+
+at::Tensor LanguageModel::finish(const at::Tensor& x_BLD) const {
+  const std::int64_t meta = config_.meta_tokens;
+  return kernels::rms_norm(x_BLD.narrow(1, meta, x_BLD.size(1) - meta), norm_D_, config_.norm_eps);
+}
+
+
 at::Tensor LanguageModel::loss(const at::Tensor& ids_BT, const at::Tensor& targets_BT) const {
   const at::Tensor flat = logits(forward(ids_BT)).view({-1, config_.vocab});
   return at::cross_entropy_loss(flat, targets_BT.reshape({-1}), {}, /*reduction=mean*/ 1, /*ignore_index=*/-1);

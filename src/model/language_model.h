@@ -31,6 +31,10 @@ class LanguageModel {
   // ids_BT int64 -> hidden states after the final norm [B, T, D], without the rows of the meta tokens. With a cache it
   // continues at cache->position: the first call puts the meta tokens in front. UserError for an id outside [0, V).
   at::Tensor forward(const at::Tensor& ids_BT, ModelCache* cache = nullptr, const std::vector<HeadMask>& masks = {}) const;
+  // The two ends of forward(), for passes that studies run layer by layer (model/staged_forward.h): ids [B, T] -> rows
+  // of meta tokens and embeddings [B, M + T, D], and these -> hidden states after the final norm [B, T, D].
+  at::Tensor embed(const at::Tensor& ids_BT) const;
+  at::Tensor finish(const at::Tensor& x_BLD) const;
   // Hidden states [..., D] -> logits [..., V], fp32.
   at::Tensor logits(const at::Tensor& hidden) const;
   // Mean next-token cross-entropy in nats of ids [B, T + 1] over the B*T targets; targets < 0 are left out.

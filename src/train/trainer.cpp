@@ -70,6 +70,7 @@ class Run {
     state_.config_hash = hash_;
     state_.data = job.source->describe();
     state_.tokenizer = job.tokenizer;
+    state_.extra["train_length"] = recipe_.length;
     if (!job.run.empty() && job.resume) restore();
   }
 
