@@ -4,6 +4,6 @@
 namespace hymba::reports {
 
 extern const char* const kPageCss;
-extern const char* const kPageJs[4];  // in the order in which the page loads them
+extern const char* const kPageJs[5];  // in the order in which the page loads them
 
 }  // namespace hymba::reports

@@ -1,10 +1,13 @@
 #include "reports/page.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "reports/assets.h"
 #include "reports/html.h"
 #include "reports/roadmap.h"
 #include "reports/roadmap_table.h"
+#include "reports/study_figures.h"
 
 namespace hymba::reports {
 namespace {
@@ -37,7 +40,39 @@ std::string plain_table(const std::vector<Record>& records, const std::vector<Pa
   return out + "</tbody></table>";
 }
 
+constexpr std::size_t kStudyBytes = 1800000;  // of all figures of studies: the page stays below 3 MB
+
+// Which studies there are, and what runs them.
+constexpr std::pair<const char*, const char*> kStudies[] = {{"heads", "head removal"},      {"needle", "needle in a haystack"},     {"erf", "effective receptive field"},
+                                                            {"attention", "attention mass"}, {"magnitudes", "branch magnitudes"}, {"curves", "training curves"}};
+
+std::string studies_html(const std::vector<Figure>& figures, const std::vector<Record>& records) {
+  std::string out = "<div id=\"studies\">", list;
+  std::size_t left_out = 0;
+  for (const auto& figure : figures) {
+    const std::string html = figure_html(figure);
+    if (out.size() + html.size() > kStudyBytes) {
+      ++left_out;
+      continue;
+    }
+    out += html;
+  }
+  for (const auto& [study, words] : kStudies) {
+    if (std::none_of(records.begin(), records.end(), [&, name = study](const Record& r) { return r.study == name; }))
+      list += fmt::format("<li>{}: not run (<code>./hymba {} MODEL</code>)</li>", words, study);
+  }
+  if (left_out > 0) list += fmt::format("<li>{} figures are left out, as the page would be too large; the folder of figures beside it has them</li>", left_out);
+  if (!list.empty()) out += "<section class=\"figure missing\"><h2>What is missing here</h2><ul>" + list + "</ul></section>";
+  return out + "</div>\n";
+}
+
 }  // namespace
+
+std::vector<Figure> page_figures(const std::vector<Record>& records, const std::vector<PaperRow>& paper) {
+  std::vector<Figure> figures = {tradeoff_figure(build_roadmap(records, paper))};
+  for (auto& figure : study_figures(records)) figures.push_back(std::move(figure));
+  return figures;
+}
 
 std::string render_page(const std::vector<Record>& records, const std::vector<PaperRow>& paper,
                         const PageOptions& options) {
@@ -52,6 +87,7 @@ std::string render_page(const std::vector<Record>& records, const std::vector<Pa
   out +=
       "<button id=\"theme\" type=\"button\" aria-label=\"Change between light and dark\">◐</button></div></header>\n";
   out += "<main id=\"main\"><noscript>" + plain_table(records, paper) + "</noscript></main>\n";
+  out += studies_html(page_figures(records, paper), records);
   out += "<div id=\"tip\" role=\"status\" hidden></div>\n";
   out += "<script type=\"application/json\" id=\"data\">" + script_json(page_data(records, paper, options)) +
          "</script>\n";

@@ -143,7 +143,7 @@ H.save = (name, type, text) => {
 };
 
 // A picture that stands alone: the styles become attributes, in the light colours whatever the page shows.
-H.saveSvg = (svg, name) => {
+H.standAlone = svg => {
   const root = document.documentElement, theme = root.dataset.theme;
   root.dataset.theme = 'light';
   const copy = svg.cloneNode(true);
@@ -161,6 +161,10 @@ H.saveSvg = (svg, name) => {
     root.dataset.theme = theme;
   else
     delete root.dataset.theme;
+  return copy;
+};
+H.saveSvg = (svg, name) => {
+  const copy = H.standAlone(svg);
   copy.setAttribute('xmlns', 'http://www.w3.org/2000/svg');
   copy.prepend(H.svg('rect', {width: '100%', height: '100%', fill: '#fff'}));
   H.save(name + '.svg', 'image/svg+xml', new XMLSerializer().serializeToString(copy));

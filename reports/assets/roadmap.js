@@ -288,34 +288,7 @@
             H.el('p', {class: 'caption'}, caption), H.el('table', {class: 'main-table'}, head, body)),
         H.agreement(roadmap),
         H.el(
-            'div', {class: 'figures'}, H.scatter(roadmap.rows, {
-              id: 'accuracy-cache',
-              title: 'Accuracy against cache',
-              caption: 'Up and to the left is better. Area: decode throughput, relative to the fastest of each source.',
-              key: 'cache_mb_paper',
-              paper: 'cache_mb',
-              sizeKey: 'decode_tok_s',
-              paperSize: 'throughput_tok_s',
-              label: 'Cache, MB (log)',
-              name: 'cache MB',
-              sizeName: 'tok/s',
-              format: H.mega,
-              sizeFormat: H.speed
-            }),
-            H.scatter(roadmap.rows, {
-              id: 'accuracy-throughput',
-              title: 'Accuracy against throughput',
-              caption: 'Up and to the right is better. Area: cache, relative to the largest of each source.',
-              key: 'decode_tok_s',
-              paper: 'throughput_tok_s',
-              sizeKey: 'cache_mb_paper',
-              paperSize: 'cache_mb',
-              label: 'Decode, tok/s (log)',
-              name: 'tok/s',
-              sizeName: 'cache MB',
-              format: H.speed,
-              sizeFormat: H.mega
-            }),
+            'div', {class: 'figures'},
             H.bars(roadmap.rows), lineFigures(roadmap)));
   };
 

@@ -1,4 +1,8 @@
 // hymba report: tables and the page from Records.
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
@@ -41,10 +45,35 @@ std::vector<std::string> write_report(const std::vector<Record>& records, const 
   write_file_atomic(beside(".csv"), reports::roadmap_csv(roadmap));
   write_file_atomic(beside(".cache.svg"), reports::cache_scatter_svg(roadmap));
   write_file_atomic(beside(".recall.svg"), reports::recall_bars_svg(roadmap));
-  return {page.string(), beside(".md").string(), beside(".csv").string(), beside(".cache.svg").string(), beside(".recall.svg").string()};
+  std::vector<std::string> files = {page.string(), beside(".md").string(), beside(".csv").string(), beside(".cache.svg").string(), beside(".recall.svg").string()};
+  // Every figure as a file of its own, for documents.
+  const auto folder = beside(".figures");
+  make_folder(folder);
+  for (const auto& figure : reports::page_figures(records, paper)) {
+    const auto file = folder / (figure.id + ".svg");
+    write_file_atomic(file, reports::figure_svg(figure));
+    files.push_back(file.string());
+  }
+  return files;
 }
 
 namespace {
+
+// FILE.svg -> FILE.png at twice its size, by librsvg's program.
+std::string write_png(const fs::path& svg) {
+  const std::string png = fs::path(svg).replace_extension(".png").string(), from = svg.string();
+  const char* const words[] = {"rsvg-convert", "--zoom", "2", "--output", png.c_str(), from.c_str(), nullptr};
+  pid_t child = 0;
+  const int error = ::posix_spawnp(&child, words[0], nullptr, nullptr, const_cast<char* const*>(words), environ);
+  require(error == 0, "--png: rsvg-convert is not there; install it: apt-get install librsvg2-bin");
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+    require(!WIFEXITED(status) || WEXITSTATUS(status) != 127, "--png: rsvg-convert is not there; install it: apt-get install librsvg2-bin");
+    fail("{}: rsvg-convert could not draw it", from);
+  }
+  return png;
+}
 
 void run(const Invocation& invocation) {
   std::vector<Record> records;
@@ -57,7 +86,14 @@ void run(const Invocation& invocation) {
   require(!records.empty(), "{}: no Records here", invocation.arguments[0]);
   const fs::path page = invocation.out.empty() ? fs::path("report.html") : fs::path(invocation.out);
   require(page.extension() == ".html", "--out {}: expected a name that ends in .html", page.string());
-  const auto files = write_report(records, page);
+  auto files = write_report(records, page);
+  if (invocation.values.count("png") != 0) {
+    std::vector<std::string> pictures;
+    for (const auto& file : files) {
+      if (fs::path(file).extension() == ".svg") pictures.push_back(write_png(file));
+    }
+    files.insert(files.end(), pictures.begin(), pictures.end());
+  }
   if (invocation.json) {
     print_json({{"files", files}});
     return;
@@ -77,6 +113,7 @@ Command report_command() {
   c.example = "  hymba report results/roadmap-quick --out page.html";
   c.min_arguments = 1;
   c.max_arguments = 10000;
+  c.options = [](boost::program_options::options_description& o) { o.add_options()("png", "every figure as PNG too (needs rsvg-convert of librsvg2-bin)"); };
   c.run = run;
   return c;
 }

@@ -1,0 +1,89 @@
+// Figures of the studies from Records.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "reports/page.h"
+#include "reports/study_figures.h"
+#include "reports/test_records.h"
+
+namespace hymba::reports {
+namespace {
+
+Record study(const std::string& study, const std::string& design, const std::string& metric, double value, nlohmann::json extra) {
+  Record r = make_record(design, metric, value, 0, "facts");
+  r.study = study;
+  r.error = 0.01;
+  r.config_hash = "a";
+  r.extra = std::move(extra);
+  r.extra["row"] = 9;
+  return r;
+}
+
+std::size_t count(const std::string& text, const std::string& part) {
+  std::size_t n = 0;
+  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++n;
+  return n;
+}
+
+std::vector<Record> heads() {
+  std::vector<Record> records;
+  for (int layer = 0; layer < 6; ++layer) {
+    for (const char* branch : {"attention", "ssm"}) {
+      const double difference = layer == 0 && branch == std::string("ssm") ? -0.4 : -0.01 * layer;
+      records.push_back(study("heads", "row-09", "acc", 0.5 + difference,
+                              {{"layer", layer}, {"branch", branch}, {"head", nullptr}, {"baseline", 0.5}, {"difference", difference}, {"stderr", 0.01}, {"layers", 6}}));
+    }
+  }
+  return records;
+}
+
+TEST(StudyFigures, HeadsDrawBothBranchesAndWriteWhatLeavesTheBox) {
+  const auto figures = study_figures(heads());
+  ASSERT_EQ(figures.size(), 1u);
+  ASSERT_EQ(figures[0].panels.size(), 1u);
+  EXPECT_EQ(figures[0].table.size(), 13u);
+  const auto svg = figure_svg(figures[0]);
+  EXPECT_EQ(count(svg, "<rect class=\"m\""), 12u);
+  EXPECT_NE(svg.find(">-40.0<"), std::string::npos);  // the bar is cut and carries its value
+  EXPECT_EQ(count(svg, "var(--"), 0u);
+  EXPECT_NE(figure_html(figures[0]).find("var(--c0)"), std::string::npos);
+}
+
+TEST(StudyFigures, OtherOptionsAndCommitsOfOneRunAreNamed) {
+  auto records = heads();
+  records.back().commit = "another";
+  EXPECT_NE(view_study(records, "heads").notes.at(0).find("2 commits"), std::string::npos);
+  auto newer = heads();
+  for (auto& r : newer) r.config_hash = "b", r.time = "2099-01-01T00:00:00Z";
+  records = heads();
+  records.insert(records.end(), newer.begin(), newer.end());
+  const auto view = view_study(records, "heads");
+  EXPECT_EQ(view.models.begin()->second.size(), 12u);
+  EXPECT_NE(view.notes.at(0).find("2 sets of options"), std::string::npos);
+}
+
+TEST(StudyFigures, DamagedRecordsLeaveFiguresThatSayNotRun) {
+  std::vector<Record> records = heads();
+  for (auto& r : records) r.extra = {{"layer", 0}, {"branch", "ssm"}, {"difference", "much"}};
+  for (const char* name : {"needle", "erf", "attention", "magnitudes", "curves"}) records.push_back(study(name, "row-09", "map", kNaN, {{"map", "broken"}, {"length", "long"}}));
+  for (const auto& figure : study_figures(records)) EXPECT_FALSE(figure_svg(figure).empty());
+  const auto page = render_page(records, paper_rows());
+  EXPECT_EQ(count(page, "<section"), count(page, "</section>"));
+}
+
+TEST(StudyFigures, ThePageNamesStudiesThatWereNotRun) {
+  const auto page = render_page(heads(), paper_rows());
+  EXPECT_NE(page.find("needle in a haystack: not run"), std::string::npos);
+  EXPECT_EQ(page.find("head removal: not run"), std::string::npos);
+  EXPECT_NE(page.find("id=\"tradeoff\""), std::string::npos);
+}
+
+TEST(Pareto, FrontOfTwoQuantities) {
+  const auto front = pareto_front({{1, 5}, {2, 4}, {2, 3}, {3, 1}, {kNaN, 9}, {3, 1}});
+  EXPECT_EQ(front, (std::vector<bool>{true, true, false, true, false, true}));
+  EXPECT_TRUE(pareto_front({}).empty());
+}
+
+}  // namespace
+}  // namespace hymba::reports

@@ -1,0 +1,92 @@
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "base/error.h"
+#include "reports/study_figures.h"
+
+namespace hymba::reports {
+
+StudyView view_study(const std::vector<Record>& records, const std::string& study) {
+  StudyView view;
+  using Piece = std::pair<ModelKey, std::string>;  // model and task
+  struct Run {
+    std::string hash, time;
+    std::size_t hashes = 0;
+  };
+  std::map<Piece, Run> newest;
+  std::map<Piece, std::set<std::string>> hashes, commits;
+  const auto key_of = [](const Record& r) {
+    const double row = extra_number(r, "row", 0);
+    return ModelKey{static_cast<int>(row), r.design, r.size, r.seed};
+  };
+  for (const auto& r : records) {
+    if (r.study != study) continue;
+    const Piece piece{key_of(r), r.task};
+    hashes[piece].insert(r.config_hash);
+    Run& run = newest[piece];
+    if (run.hash.empty() || r.time >= run.time) run.hash = r.config_hash, run.time = std::max(run.time, r.time);
+  }
+  std::set<std::string> several;
+  for (const auto& r : records) {
+    if (r.study != study) continue;
+    const ModelKey key = key_of(r);
+    const Piece piece{key, r.task};
+    if (newest[piece].hash != r.config_hash) continue;
+    view.models[key].push_back(r);
+    commits[piece].insert(r.commit);
+    std::string title = extra_text(r, "title");
+    if (title.empty()) title = r.design;
+    view.names[key] = (key.row > 0 ? fmt::format("row {}, {}", key.row, title) : title == r.design ? title : fmt::format("{}, {}", r.design, title)) +
+                      (key.seed != 0 ? fmt::format(" (seed {})", key.seed) : "");
+    view.labels[key] = (key.row > 0 ? std::to_string(key.row) : r.design) + (key.seed != 0 ? fmt::format("/{}", key.seed) : "");
+  }
+  for (const auto& [piece, set] : hashes) {
+    if (set.size() > 1 && several.insert(view.names[piece.first]).second) {
+      view.notes.push_back(fmt::format("{}: measured under {} sets of options; the newest one is shown.", view.names[piece.first], set.size()));
+    }
+  }
+  for (const auto& [piece, set] : commits) {
+    if (set.size() > 1) {
+      view.notes.push_back(fmt::format("{}{}: Records of one run come from {} commits ({}); they may contradict each other.", view.names[piece.first],
+                                       piece.second.empty() ? "" : ", " + piece.second, set.size(), fmt::join(set, ", ")));
+    }
+  }
+  return view;
+}
+
+std::vector<bool> pareto_front(const std::vector<std::vector<double>>& values) {
+  std::vector<bool> front(values.size(), true);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    for (const double v : values[i]) front[i] = front[i] && !std::isnan(v);
+    for (std::size_t j = 0; j < values.size() && front[i]; ++j) {
+      bool no_worse = j != i, better = false;
+      for (std::size_t k = 0; k < values[i].size(); ++k) {
+        no_worse = no_worse && values[j][k] >= values[i][k];  // false for NaN
+        better = better || values[j][k] > values[i][k];
+      }
+      if (no_worse && better) front[i] = false;
+    }
+  }
+  return front;
+}
+
+std::vector<Figure> study_figures(const std::vector<Record>& records) {
+  std::vector<Figure> all;
+  const auto add = [&](std::vector<Figure> figures, const StudyView& view) {
+    for (auto& figure : figures) {
+      if (&figure == &figures.front()) figure.notes.insert(figure.notes.end(), view.notes.begin(), view.notes.end());
+      all.push_back(std::move(figure));
+    }
+  };
+  using Make = std::vector<Figure> (*)(const StudyView&);
+  const std::pair<const char*, Make> studies[] = {{"heads", head_figures},           {"needle", needle_figures},         {"erf", field_figures},
+                                                  {"attention", attention_figures}, {"magnitudes", magnitude_figures}, {"curves", curve_figures}};
+  for (const auto& [study, make] : studies) {
+    const auto view = view_study(records, study);
+    if (!view.models.empty()) add(make(view), view);
+  }
+  return all;
+}
+
+}  // namespace hymba::reports
