@@ -16,6 +16,7 @@
 #include "base/text.h"
 #include "cli/context.h"
 #include "kernels/cuda/plugin.h"
+#include "cli/study_commands.h"
 #include "model/design.h"
 #include "train/recipe.h"
 
@@ -186,13 +187,15 @@ int dispatch(std::vector<std::string> words) {
 
 }  // namespace
 
+Invocation parse_words(const Command& command, const std::vector<std::string>& words) { return parse(command, words); }
+
 std::vector<std::string> Invocation::list(const std::string& name) const {
   return values.count(name) == 0 ? std::vector<std::string>() : values[name].as<std::vector<std::string>>();
 }
 
 std::vector<Command> commands() {
   return {roadmap_command(), show_command(),       cache_command(),  train_command(),
-          eval_command(),    throughput_command(), report_command(), world_command(),  doctor_command()};
+          eval_command(),    throughput_command(), heads_command(), needle_command(), erf_command(), attention_command(), magnitudes_command(), curves_command(), tradeoff_command(), studies_command(), sweep_command(), report_command(), world_command(),  doctor_command()};
 }
 
 int run_program(const std::vector<std::string>& arguments) {

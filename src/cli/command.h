@@ -49,6 +49,7 @@ Command roadmap_command();
 Command train_command();
 Command eval_command();
 Command throughput_command();
+Command heads_command();
 Command report_command();
 Command world_command();
 Command doctor_command();

@@ -128,7 +128,9 @@ void run_rows(const Plan& plan, std::uint64_t first_seed) {
   }
 }
 
-void run(const Invocation& invocation) {
+}  // namespace
+
+RoadmapOutcome run_roadmap(const Invocation& invocation) {
   const Plan plan = make_plan(invocation);
   const FolderLock lock(plan.out);
   run_rows(plan, invocation.seed);
@@ -142,8 +144,13 @@ void run(const Invocation& invocation) {
     if (wanted.count(r.design + r.config_hash) != 0) records.push_back(std::move(r));
   }
   const auto paper = reports::read_paper(home_folder() / "ablations" / "paper" / "roadmap.csv");
-  const auto roadmap = reports::build_roadmap(records, paper);
-  const auto files = write_report(records, plan.out / "page.html");
+  return {reports::build_roadmap(records, paper), write_report(records, plan.out / "page.html")};
+}
+
+namespace {
+
+void run(const Invocation& invocation) {
+  const auto [roadmap, files] = run_roadmap(invocation);
   if (invocation.json) {
     for (const auto& row : roadmap.rows) {
       if (row.was_run) print_json(reports::to_json(row));

@@ -8,6 +8,7 @@
 
 #include "cli/context.h"
 #include "eval/world_suite.h"
+#include "reports/roadmap.h"
 #include "results/record.h"
 
 namespace hymba::cli {
@@ -40,5 +41,12 @@ struct RowJob {
 std::string row_hash(const RowJob& job);
 // Trains (or goes on training) and measures; every Record of the row, the last one of metric "done".
 std::vector<Record> run_row(const RowJob& job);
+
+// The whole command but its output: trains and measures what is not done yet, writes page and tables.
+struct RoadmapOutcome {
+  reports::Roadmap roadmap;
+  std::vector<std::string> files;
+};
+RoadmapOutcome run_roadmap(const Invocation& invocation);
 
 }  // namespace hymba::cli

@@ -150,7 +150,6 @@ at::Tensor LanguageModel::finish(const at::Tensor& x_BLD) const {
   return kernels::rms_norm(x_BLD.narrow(1, meta, x_BLD.size(1) - meta), norm_D_, config_.norm_eps);
 }
 
-
 at::Tensor LanguageModel::loss(const at::Tensor& ids_BT, const at::Tensor& targets_BT) const {
   const at::Tensor flat = logits(forward(ids_BT)).view({-1, config_.vocab});
   return at::cross_entropy_loss(flat, targets_BT.reshape({-1}), {}, /*reduction=mean*/ 1, /*ignore_index=*/-1);

@@ -62,7 +62,6 @@ class LanguageModel {
   double flops_per_token(double context) const;  // forward, at the end of a context of that many tokens
   CacheBytes cache_bytes(const CacheQuery& query) const;
 
-
  private:
   at::Tensor run_layers(at::Tensor x_BLD, ModelCache* cache, const std::vector<HeadMask>& masks) const;
   ModelConfig config_;
