@@ -122,7 +122,7 @@ HYMBA_KERNEL(kThreads, 2) row_kernel(Args<float> a, const float* states, float* 
 }
 
 // Rows r: dB [B, L, H, N] of the head (equation 8).
-HYMBA_KERNEL(kThreads, 3) input_kernel(Args<float> a, const float* dstates, float* dB_in) {
+HYMBA_KERNEL(kThreads, 2) input_kernel(Args<float> a, const float* dstates, float* dB_in) {
   const Job job(a, 1);
   Shared<char> pool = shared_pool();
   const Inputs in(a, job, pool);
