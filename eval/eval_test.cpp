@@ -4,8 +4,10 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/rng.h"
 #include "eval/model_scorer.h"
+#include "eval/roofline.h"
 #include "eval/speed.h"
 
 namespace hymba::eval {
@@ -100,6 +102,80 @@ TEST(Speed, MeasuredCacheEqualsThePrediction) {
     EXPECT_EQ(result.cache_bytes_measured, result.cache_bytes_predicted) << name;
     EXPECT_GT(result.decode_tok_s, 0);
     EXPECT_GT(result.prefill_tok_s, 0);
+  }
+}
+
+// The same caches, the same lengths and so the same work: only the numbers differ.
+TEST(Speed, ASyntheticFillCostsWhatARealPrefillCosts) {
+  for (const std::string name : {"row-01", "row-04", "row-06", "row-09", "row-13"}) {
+    const auto d = design(name);
+    const LanguageModel model(d, 1);
+    for (const auto type : {at::kFloat, at::kBFloat16}) {
+      SpeedOptions options;
+      options.context = 700;
+      options.batch = 4;
+      options.steps = 6;
+      options.kv_type = type;
+      options.fill = Fill::kReal;
+      SpeedProbe real(options);
+      options.fill = Fill::kSynthetic;
+      SpeedProbe synthetic(options);
+      for (int round = 0; round < 4; ++round) {  // interleaved: what else runs here disturbs both
+        real.round(model, 3);
+        synthetic.round(model, 3);
+      }
+      const auto a = real.result(), b = synthetic.result();
+      EXPECT_EQ(a.cache_bytes_measured, b.cache_bytes_measured) << name;
+      EXPECT_EQ(b.cache_bytes_measured, b.cache_bytes_predicted) << name;
+      EXPECT_NEAR(b.decode_tok_s_max / a.decode_tok_s_max, 1, 0.35) << name;
+    }
+  }
+}
+
+TEST(Roofline, CountsWhatAStepMovesAndComputes) {
+  const auto d = design("row-09");
+  const LanguageModel model(d, 1, /*meta=*/true);
+  const auto work = step_work(model, 100, 2);
+  double elements = 0;
+  for (const auto& p : model.parameters().all()) elements += p.product ? static_cast<double>(p.value.numel()) : 0;
+  EXPECT_EQ(work.weight_elements, elements);
+  EXPECT_EQ(work.weight_bytes, 2 * elements);
+  ASSERT_EQ(work.attention.size(), 1u);
+  double keys = 0;
+  for (const auto& sublayer : model.sublayers()) {
+    for (const auto& mixer : sublayer->mixers()) {
+      if (mixer->attends()) keys += mixer->cost().window < 0 ? 100 : std::min<double>(100, static_cast<double>(mixer->cost().window));
+    }
+  }
+  EXPECT_EQ(work.attention[0].keys, keys);
+  ASSERT_EQ(work.states.size(), 1u);
+  EXPECT_EQ(work.states[0].layers, 6);
+}
+
+TEST(Roofline, EachPartIsBoundByMemoryOrArithmetic) {
+  StepWork work;
+  work.weight_bytes = 200, work.weight_elements = 100;
+  work.attention = {{4, 2, 8, 8, 50}};
+  work.states = {{false, 10, 4, 1, 3}};
+  Device device{"a test", 10, 1000, 1000, 1e9, 0.5};
+  work.launches = 2;
+  const auto one = step_time(work, device, 1, 2), many = step_time(work, device, 100, 2);
+  EXPECT_DOUBLE_EQ(one.linear, 20);             // 200 bytes at 10 a second
+  EXPECT_DOUBLE_EQ(many.linear, 20);            // 2 * 100 * 100 flops at 1000 a second
+  EXPECT_DOUBLE_EQ(one.attention, 320);         // 50 keys, 2 heads, 16 numbers of 2 bytes
+  EXPECT_DOUBLE_EQ(one.state, 96);              // 3 * 40 numbers of 4 bytes, read and written
+  EXPECT_DOUBLE_EQ(one.launches, 1);
+  EXPECT_DOUBLE_EQ(many.attention, 100 * one.attention);
+  EXPECT_GT(h100().bandwidth, a100().bandwidth);
+}
+
+// Bytes that a batch owns, at the paper's shapes and 8000 tokens: one sequence is enough, they grow with the batch.
+TEST(Speed, ExactAccountingEqualsAllocatedBytesAtThePapersShapes) {
+  const DesignLibrary designs(std::string(HYMBA_SOURCE_DIR) + "/ablations");
+  for (const auto& row : designs.roadmap()) {
+    const LanguageModel model(designs.open(row, "paper", {}), 0, /*meta=*/true);
+    const ModelCache cache = model.make_cache(1, 8000, at::kBFloat16);
+    EXPECT_EQ(static_cast<double>(cache.bytes()), cache_bytes_of(model, {at::kBFloat16, 512}, 1, 8000)) << row;
   }
 }
 

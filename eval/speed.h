@@ -1,4 +1,5 @@
-// Throughput of generation: real prefill and decode with caches, timed apart.
+// Throughput of generation on the engine: prefill and decode timed apart, in rounds that may be interleaved with those
+// of other designs, so that a drifting machine slows all of them and not the last one.
 #pragma once
 
 #include <cstdint>
@@ -6,35 +7,58 @@
 #include <string>
 #include <vector>
 
-#include "model/language_model.h"
+#include "engine/engine.h"
 
 namespace hymba::eval {
 
+enum class Fill {
+  kReal,       // every slot's cache is filled by a real prefill of random tokens, which is timed whole
+  kSynthetic,  // caches are filled with numbers; prefill is timed on one chunk in the middle of the context
+};
+
 struct SpeedOptions {
-  std::int64_t context = 2000;  // tokens in the cache while decoding
+  std::int64_t context = 2000;  // tokens that the cache holds at the end
   std::int64_t batch = 8;       // halved until it fits into memory, as the paper does
-  std::int64_t chunk = 512;     // tokens of one prefill pass
+  std::int64_t chunk = 1024;    // tokens of one prefill pass
   int repeats = 5;              // timed stretches of decoding; the median counts
   int steps = 8;                // decode steps in a stretch
+  Fill fill = Fill::kReal;
+  at::ScalarType kv_type = at::kFloat;
   std::function<void(double fraction)> progress;  // may be empty
 };
 
 struct SpeedResult {
   std::int64_t batch = 0, batch_asked = 0, context = 0;
-  double prefill_tok_s = 0;
+  double prefill_tok_s = 0, prefill_tok_s_min = 0, prefill_tok_s_max = 0;
   double decode_tok_s = 0, decode_tok_s_min = 0, decode_tok_s_max = 0;  // batch * steps / time
-  std::int64_t cache_bytes_measured = 0;   // owned by the cache's tensors, whole batch
-  std::int64_t cache_bytes_predicted = 0;  // exact accounting
+  std::int64_t cache_bytes_measured = 0;                                // owned by the cache's tensors, whole batch
+  std::int64_t cache_bytes_predicted = 0;                               // exact accounting
   std::int64_t memory_predicted = 0, memory_available = 0, peak_rss_bytes = 0;
+  int stretches = 0;
 };
 
-// Memory that the measurement needs beyond the weights: the cache and the activations of one prefill pass.
+// Memory that the measurement needs beyond the weights: caches and scratch.
 std::int64_t predicted_memory(const LanguageModel& model, const SpeedOptions& options, std::int64_t batch);
-// MemAvailable, or what the control group still allows if that is less.
-std::int64_t available_memory();
-std::int64_t peak_rss();
 
-// Error if not even one sequence fits, naming the bytes needed and there.
+// One design's measurement. The first round chooses the batch; error if not even one sequence fits, naming the bytes
+// needed and there.
+class SpeedProbe {
+ public:
+  explicit SpeedProbe(const SpeedOptions& options);
+  // Fills, warms up and times `stretches` stretches. The model may be another object with the same shapes each time.
+  void round(const LanguageModel& model, int stretches);
+  SpeedResult result() const;
+
+ private:
+  void choose_batch(const LanguageModel& model);
+  void prefill_sample(const Engine& engine);
+  void prefill_whole(Batch& batch, std::int64_t prompt);
+  SpeedOptions options_;
+  SpeedResult result_;
+  std::vector<double> prefill_rates_, decode_rates_;
+};
+
+// All of it in one round.
 SpeedResult measure_speed(const LanguageModel& model, const SpeedOptions& options);
 
 }  // namespace hymba::eval

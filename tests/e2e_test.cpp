@@ -1,78 +1,20 @@
 // The real program from outside: output, exit codes, resume after kill -9, bad input.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
-#include <thread>
 
 #include "base/files.h"
 #include "base/text.h"
 #include "results/record.h"
+#include "tests/program.h"
 
 namespace hymba {
 namespace {
-
-namespace fs = std::filesystem;
-
-fs::path scratch(const std::string& name) {
-  const auto folder = fs::path(testing::TempDir()) / "hymba_e2e" / name;
-  fs::remove_all(folder);
-  fs::create_directories(folder.parent_path());
-  return folder;
-}
-
-struct Outcome {
-  int code = -1;
-  std::string out, err;
-};
-
-// Starts the program; kill_after > 0: kill -9 (or `signal`) after that many milliseconds.
-Outcome run(const std::string& arguments, int kill_after = 0, int signal = SIGKILL) {
-  const auto out = scratch("stdout"), err = scratch("stderr");
-  const std::string command = fmt::format("exec {} {} >'{}' 2>'{}'", HYMBA_PROGRAM, arguments, out.string(), err.string());
-  const pid_t child = ::fork();
-  if (child == 0) {
-    ::execl("/bin/bash", "bash", "-c", command.c_str(), nullptr);
-    ::_exit(127);
-  }
-  if (kill_after > 0) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(kill_after));
-    ::kill(child, signal);
-  }
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  Outcome outcome;
-  outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  outcome.out = read_file(out);
-  outcome.err = read_file(err);
-  return outcome;
-}
-
-std::vector<nlohmann::json> lines_of(const std::string& text) {
-  std::vector<nlohmann::json> lines;
-  for (const auto& line : split(text, '\n')) {
-    if (!line.empty()) lines.push_back(nlohmann::json::parse(line));  // throws, and so fails, on anything but JSON
-  }
-  return lines;
-}
-
-#define EXPECT_MISTAKE(arguments, ...)                                                        \
-  do {                                                                                        \
-    const auto outcome = run(arguments);                                                      \
-    EXPECT_EQ(outcome.code, 2) << arguments << "\n" << outcome.err;                           \
-    for (const std::string word : {__VA_ARGS__}) {                                            \
-      EXPECT_NE(outcome.err.find(word), std::string::npos) << arguments << "\n" << outcome.err; \
-    }                                                                                         \
-    EXPECT_EQ(outcome.out, "") << arguments;                                                  \
-  } while (false)
 
 TEST(Cli, ShowAndCacheGiveTheKeysOfTheContract) {
   const auto show = run("show 9 --format json");
@@ -89,7 +31,7 @@ TEST(Cli, ShowAndCacheGiveTheKeysOfTheContract) {
   EXPECT_NEAR(rows[12]["mb"].get<double>(), 40.01, 0.005);
   EXPECT_EQ(run("show --diff 8 9").code, 0);
   EXPECT_EQ(run("doctor --format json").code, 0);
-  for (const char* command : {"roadmap", "show", "cache", "train", "eval", "throughput", "report", "doctor"}) {
+  for (const char* command : {"roadmap", "show", "cache", "train", "eval", "generate", "chat", "throughput", "report", "doctor"}) {
     const auto help = run(fmt::format("{} --help", command));
     EXPECT_EQ(help.code, 0);
     EXPECT_NE(help.out.find("Example:"), std::string::npos) << command;

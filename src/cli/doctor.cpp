@@ -8,7 +8,7 @@
 
 #include "base/text.h"
 #include "cli/context.h"
-#include "eval/speed.h"
+#include "base/memory.h"
 #include "kernels/cuda/plugin.h"
 #include "kernels/isa.h"
 
@@ -50,7 +50,7 @@ void run(const Invocation& invocation) {
       {"isa", kernels::active_isa()},
       {"isa_present", kernels::present_isas()},
       {"threads", at::get_num_threads()},
-      {"memory", eval::available_memory()},
+      {"memory", available_memory()},
       {"libtorch", torch_version()},
       {"cuda_toolkit", nvcc.empty() ? nlohmann::json(nullptr) : nlohmann::json(nvcc)},
       {"gpu", gpu ? nlohmann::json("NVIDIA device present") : nlohmann::json(nullptr)},

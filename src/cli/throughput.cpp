@@ -1,55 +1,200 @@
-// hymba throughput: prefill and decode of a design with random or stored weights.
+// hymba throughput: prefill and decode of designs with random or stored weights, beside the roofline's predictions.
+#include <ATen/Parallel.h>
+
+#include <cmath>
+
 #include "base/error.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "cli/context.h"
 #include "cli/design_argument.h"
-#include "eval/speed.h"
+#include "cli/throughput_run.h"
 #include "reports/table.h"
 
 namespace hymba::cli {
 namespace {
 
-void run(const Invocation& invocation) {
-  const auto size = invocation.get<std::string>("size");
-  const auto dtype = invocation.get<std::string>("dtype");
-  require(dtype == "fp32", "--dtype {}: generation runs in fp32 alone in this version", dtype);
-  const auto measure = open_measure(size);
-  eval::SpeedOptions options;
-  options.context = invocation.has("context") ? invocation.get<std::int64_t>("context") : measure.context;
-  options.batch = invocation.has("batch") ? invocation.get<std::int64_t>("batch") : measure.batch;
-  options.repeats = static_cast<int>(measure.repeats);
-  options.steps = static_cast<int>(measure.steps);
+nlohmann::json number_or_null(double x) { return std::isfinite(x) ? nlohmann::json(x) : nlohmann::json(nullptr); }
+
+std::vector<ThroughputRow> open_rows(const Invocation& invocation, const std::string& size,
+                                     at::ScalarType weight_type) {
   std::vector<std::string> specs = invocation.arguments;
   if (specs[0] == "all") specs = open_designs().roadmap();
-  reports::Table table({{"design", reports::Align::kLeft}, {"batch"}, {"context"}, {"prefill tok/s"}, {"decode tok/s"}, {"min"}, {"max"}, {"cache MB/seq"}});
-  Progress progress("throughput", static_cast<double>(specs.size()), "designs");
-  for (std::size_t i = 0; i < specs.size(); ++i) {
-    std::unique_ptr<Design> design;
-    std::unique_ptr<LanguageModel> model;
-    if (is_model_path(specs[i])) {
-      auto loaded = load_model(specs[i]);
-      design = std::make_unique<Design>(loaded.design);
-      model = std::move(loaded.model);
+  std::vector<ThroughputRow> rows;
+  for (const auto& spec : specs) {
+    ThroughputRow row;
+    if (is_model_path(spec)) {
+      auto loaded = load_model(spec);
+      row.design = std::make_unique<Design>(loaded.design);
+      row.model = std::move(loaded.model);
+      row.model->set_weight_type(weight_type);
     } else {
-      design = std::make_unique<Design>(open_design(specs[i], size, invocation));
-      model = std::make_unique<LanguageModel>(*design, invocation.seed);
+      row.design = std::make_unique<Design>(open_design(spec, size, invocation));
     }
-    options.progress = [&](double f) { progress.update(static_cast<double>(i) + f, design->name()); };
-    const auto r = eval::measure_speed(*model, options);
-    if (r.batch < r.batch_asked) log_event("throughput design={} batch={} asked={}: {} of memory are free", design->name(), r.batch, r.batch_asked, format_bytes(static_cast<double>(r.memory_available)));
-    if (invocation.json) {
-      print_json({{"design", design->name()}, {"size", design->size()}, {"batch", r.batch}, {"batch_asked", r.batch_asked}, {"context", r.context},
-                  {"prefill_tok_s", r.prefill_tok_s}, {"decode_tok_s", r.decode_tok_s}, {"decode_tok_s_min", r.decode_tok_s_min},
-                  {"decode_tok_s_max", r.decode_tok_s_max}, {"cache_bytes_measured", r.cache_bytes_measured},
-                  {"cache_bytes_predicted", r.cache_bytes_predicted}, {"peak_rss_bytes", r.peak_rss_bytes}, {"predicted_tok_s", nullptr}});
-    }
-    const auto number = [](double x) { return reports::Cell(fmt::format("{:.0f}", x)); };
-    table.add_row({{design->name()}, {std::to_string(r.batch)}, {std::to_string(r.context)}, number(r.prefill_tok_s), number(r.decode_tok_s),
-                   number(r.decode_tok_s_min), number(r.decode_tok_s_max), {fmt::format("{:.3f}", static_cast<double>(r.cache_bytes_measured) / static_cast<double>(r.batch) / 1e6)}});
+    row.config_hash = row.design->hash();
+    rows.push_back(std::move(row));
   }
-  progress.finish();
-  if (!invocation.json) print_text(table.to_terminal({terminal_width(), use_colour()}));
+  return rows;
+}
+
+ThroughputOptions read_options(const Invocation& invocation, const std::string& size) {
+  const auto measure = open_measure(size);
+  ThroughputOptions options;
+  options.seed = invocation.seed;
+  options.weight_type = options.speed.kv_type = parse_dtype(invocation.get<std::string>("dtype"), "--dtype");
+  options.speed.context = invocation.has("context") ? invocation.get<std::int64_t>("context") : measure.context;
+  options.speed.batch = invocation.has("batch") ? invocation.get<std::int64_t>("batch") : measure.batch;
+  options.speed.repeats = invocation.has("rounds") ? invocation.get<int>("rounds") : static_cast<int>(measure.repeats);
+  options.speed.steps = invocation.has("steps") ? invocation.get<int>("steps") : static_cast<int>(measure.steps);
+  const auto fill = invocation.has("fill") ? invocation.get<std::string>("fill")
+                    : size == "paper"      ? "synthetic"
+                                           : "real";
+  require(fill == "real" || fill == "synthetic", "--fill {}: expected real or synthetic", fill);
+  options.speed.fill = fill == "real" ? eval::Fill::kReal : eval::Fill::kSynthetic;
+  return options;
+}
+
+nlohmann::json json_of(const ThroughputRow& row, const ThroughputOptions& o, const std::string& dtype) {
+  const auto& r = row.speed;
+  const auto& t = row.predicted;
+  return {{"design", row.design->name()},
+          {"size", row.design->size()},
+          {"batch", r.batch},
+          {"batch_asked", r.batch_asked},
+          {"context", r.context},
+          {"dtype", dtype},
+          {"fill", o.speed.fill == eval::Fill::kReal ? "real" : "synthetic"},
+          {"threads", at::get_num_threads()},
+          {"prefill_tok_s", r.prefill_tok_s},
+          {"prefill_tok_s_min", r.prefill_tok_s_min},
+          {"prefill_tok_s_max", r.prefill_tok_s_max},
+          {"decode_tok_s", r.decode_tok_s},
+          {"decode_tok_s_min", r.decode_tok_s_min},
+          {"decode_tok_s_max", r.decode_tok_s_max},
+          {"stretches", r.stretches},
+          {"steps", o.speed.steps},
+          {"cache_bytes_measured", r.cache_bytes_measured},
+          {"cache_bytes_predicted", r.cache_bytes_predicted},
+          {"weight_bytes", row.weight_bytes},
+          {"memory_predicted", r.memory_predicted},
+          {"memory_available", r.memory_available},
+          {"peak_rss_bytes", r.peak_rss_bytes},
+          {"predicted_tok_s", row.predicted_tok_s()},
+          {"predicted_seconds",
+           {{"linear", t.linear}, {"attention", t.attention}, {"state", t.state}, {"activations", t.activations}}},
+          {"weight_bandwidth_share", row.weight_share},
+          {"predicted_a100_tok_s", row.a100_tok_s},
+          {"predicted_h100_tok_s", row.h100_tok_s},
+          {"paper_tok_s", number_or_null(paper_tok_s(*row.design))}};
+}
+
+std::string percent(double x) { return std::isfinite(x) ? fmt::format("{:.0f} %", 100 * x) : "-"; }
+std::string ratio(double x) { return std::isfinite(x) ? fmt::format("{:.3f}", x) : "-"; }
+
+void print(const std::vector<ThroughputRow>& rows, const ThroughputOptions& options) {
+  using reports::Align;
+  reports::Table speed({{"design", Align::kLeft},
+                        {"batch"},
+                        {"prefill tok/s"},
+                        {"decode tok/s"},
+                        {"min"},
+                        {"max"},
+                        {"weights, of bandwidth"},
+                        {"cache MB/seq"},
+                        {"peak GB"}});
+  reports::Table model({{"design", Align::kLeft},
+                        {"ours / row 1"},
+                        {"paper / row 1"},
+                        {"predicted / measured"},
+                        {"A100 predicted / paper"},
+                        {"linear"},
+                        {"attention"},
+                        {"state"}});
+  const bool from_row_1 = rows[0].design->row == 1;
+  for (const auto& row : rows) {
+    const auto& r = row.speed;
+    const auto whole = [](double x) { return reports::Cell(fmt::format("{:.1f}", x)); };
+    speed.add_row(
+        {{row.design->name()},
+         {r.batch == r.batch_asked ? std::to_string(r.batch) : fmt::format("{} of {}", r.batch, r.batch_asked)},
+         whole(r.prefill_tok_s),
+         whole(r.decode_tok_s),
+         whole(r.decode_tok_s_min),
+         whole(r.decode_tok_s_max),
+         {percent(row.weight_share)},
+         {fmt::format("{:.3f}", static_cast<double>(r.cache_bytes_measured) / static_cast<double>(r.batch) / 1e6)},
+         {fmt::format("{:.2f}", static_cast<double>(r.peak_rss_bytes) / 1e9)}});
+    const double first = from_row_1 ? rows[0].speed.decode_tok_s : std::nan(""), paper = paper_tok_s(*row.design),
+                 total = row.predicted.total();
+    model.add_row({{row.design->name()},
+                   {ratio(r.decode_tok_s / first)},
+                   {ratio(from_row_1 ? paper / paper_tok_s(*rows[0].design) : std::nan(""))},
+                   {ratio(row.predicted_tok_s() / r.decode_tok_s)},
+                   {ratio(row.a100_tok_s / paper)},
+                   {percent(row.predicted.linear / total)},
+                   {percent(row.predicted.attention / total)},
+                   {percent(row.predicted.state / total)}});
+  }
+  print_text(speed.to_terminal({terminal_width(), use_colour()}));
+  print_text("\nRoofline (its equations: eval/roofline.cpp); the last three: shares of the predicted time\n");
+  print_text(model.to_terminal({terminal_width(), use_colour()}));
+  if (const auto agreement = agreement_with_paper(rows); agreement.rows >= 3) {
+    print_text(
+        fmt::format("\nKendall's tau with the paper's column, {} rows: measured {:.3f}, predicted here {:.3f}, "
+                    "predicted A100 {:.3f}\n",
+                    agreement.rows, agreement.measured, agreement.predicted, agreement.a100));
+  }
+  if (options.speed.fill == eval::Fill::kSynthetic) {
+    print_text(fmt::format(
+        "decode from a synthetically filled cache; prefill: one chunk of {} tokens of one sequence in mid-context\n",
+        std::min(options.speed.chunk, options.speed.context)));
+  }
+}
+
+void write_records(const Invocation& invocation, const std::vector<ThroughputRow>& rows,
+                   const ThroughputOptions& options, const std::string& dtype) {
+  RecordWriter writer(std::filesystem::path(invocation.out) / "records.jsonl");
+  for (const auto& row : rows) {
+    const auto add = [&](const std::string& metric, double value, const std::string& unit) {
+      Record r = record("throughput", *row.design, options.seed, row.config_hash);
+      r.metric = metric;
+      r.value = value;
+      r.unit = unit;
+      r.n = row.speed.stretches;
+      r.extra = json_of(row, options, dtype);
+      writer.write(r);
+    };
+    add("decode_tok_s", row.speed.decode_tok_s, "token/s");
+    add("prefill_tok_s", row.speed.prefill_tok_s, "token/s");
+    add("predicted_tok_s", row.predicted_tok_s(), "token/s");
+    add("cache_mb_measured",
+        static_cast<double>(row.speed.cache_bytes_measured) / static_cast<double>(row.speed.batch) / 1e6, "MB");
+    add("peak_rss_gb", static_cast<double>(row.speed.peak_rss_bytes) / 1e9, "GB");
+  }
+}
+
+void run(const Invocation& invocation) {
+  const auto size = invocation.get<std::string>("size"), dtype = invocation.get<std::string>("dtype");
+  const auto options = read_options(invocation, size);
+  auto rows = open_rows(invocation, size, options.weight_type);
+  measure_rows(rows, options);
+  for (const auto& row : rows) {
+    if (row.speed.batch == row.speed.batch_asked) continue;
+    log_event("throughput design={} batch={} asked={}: {} of memory are free", row.design->name(), row.speed.batch,
+              row.speed.batch_asked, format_bytes(static_cast<double>(row.speed.memory_available)));
+  }
+  if (!invocation.out.empty()) write_records(invocation, rows, options, dtype);
+  if (!invocation.json) {
+    print(rows, options);
+    return;
+  }
+  const auto agreement = agreement_with_paper(rows);
+  for (const auto& row : rows) {
+    auto object = json_of(row, options, dtype);
+    object["kendall_tau"] = number_or_null(agreement.measured);
+    object["kendall_tau_predicted"] = number_or_null(agreement.predicted);
+    object["kendall_tau_a100"] = number_or_null(agreement.a100);
+    print_json(object);
+  }
 }
 
 }  // namespace
@@ -59,15 +204,23 @@ Command throughput_command() {
   c.name = "throughput";
   c.summary = "prefill and decode tokens/s with real caches; the batch is halved until it fits";
   c.arguments = "DESIGN|MODEL|all";
-  c.example = "  hymba throughput all --size quick\n  hymba throughput 9 --size paper --context 2000 --batch 1";
+  c.example =
+      "  hymba throughput all --size quick\n  hymba throughput all --size paper --context 8000 --batch 128 --dtype "
+      "bf16 --out reports/throughput";
   c.min_arguments = 1;
   c.max_arguments = 1;
   c.takes_overrides = true;
   c.options = [](boost::program_options::options_description& o) {
     namespace po = boost::program_options;
     o.add_options()("size", po::value<std::string>()->default_value("quick"), "paper, quick or smoke")(
-        "context", po::value<std::int64_t>(), "tokens in the cache; default: the size's")("batch", po::value<std::int64_t>(), "sequences; default: the size's")(
-        "dtype", po::value<std::string>()->default_value("fp32"), "of weights and cache");
+        "context", po::value<std::int64_t>(), "tokens in the cache; default: the size's")(
+        "batch", po::value<std::int64_t>(), "sequences; default: the size's")(
+        "dtype", po::value<std::string>()->default_value("fp32"),
+        "of weights, K and V: fp32, bf16, fp16; arithmetic is fp32")(
+        "fill", po::value<std::string>(),
+        "real: a whole prefill; synthetic: numbers; default: real, at size paper synthetic")(
+        "rounds", po::value<int>(), "timed stretches of each design, interleaved; default: the size's")(
+        "steps", po::value<int>(), "decode steps of a stretch; default: the size's");
   };
   c.run = run;
   return c;

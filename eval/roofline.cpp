@@ -1,0 +1,103 @@
+// The equations. A step of B sequences with a context of T tokens takes
+//     t = t_linear + t_attention + t_state + t_activations + t_launch                                  (1)
+// since the parts run one after the other; each part is bound by memory or by arithmetic:
+//     t_linear      = max( w W / bw,  2 B W / gemm )                W elements of weights of w bytes      (2)
+//     t_attention   = sum over shapes of max( B S K (P + V) s / bw,  2 B S H (P + V) / attention )        (3)
+//                     S visible keys of one sequence over its layers: min(T, window) + meta; s bytes an element.
+//                     A layer that shares another's K and V reads them again.
+//     t_state       = sum over shapes of max( 2 * 4 B E N / bw,  B E N / states )   read and written      (4)
+//     t_activations = B a / bw, where B a exceeds the caches (else nothing)                                (5)
+//     t_launch      = launches * launch_seconds                                    zero on this CPU       (6)
+// Tokens a second are B / t.
+#include "eval/roofline.h"
+
+#include <algorithm>
+#include <map>
+
+namespace hymba::eval {
+namespace {
+
+constexpr double kCacheBytes = 1e6;  // activations below this stay in a second-level cache
+
+std::map<std::string, std::int64_t> facts_of(const Mixer& mixer) {
+  const auto facts = mixer.facts();
+  return {facts.begin(), facts.end()};
+}
+
+void add_attention(const Mixer& mixer, double context, double meta, StepWork* work) {
+  auto f = facts_of(mixer);
+  const double keys = meta + (f["window"] < 0 ? context : std::min(context, static_cast<double>(f["window"])));
+  for (auto& known : work->attention) {
+    if (known.heads == f["heads"] && known.kv_heads == f["kv_heads"] && known.k_dim == f["head_dim"] &&
+        known.v_dim == f["v_dim"]) {
+      known.keys += keys;
+      return;
+    }
+  }
+  work->attention.push_back({f["heads"], f["kv_heads"], f["head_dim"], f["v_dim"], keys});
+}
+
+void add_state(const Mixer& mixer, StepWork* work) {
+  auto f = facts_of(mixer);
+  const StateWork shape{f.count("groups") != 0, f["inner"], f["state"], std::max<std::int64_t>(f["heads"], 1), 1};
+  for (auto& known : work->states) {
+    if (known.ssd == shape.ssd && known.channels == shape.channels && known.states == shape.states) {
+      known.layers += 1;
+      return;
+    }
+  }
+  work->states.push_back(shape);
+}
+
+}  // namespace
+
+StepWork step_work(const LanguageModel& model, std::int64_t context, double weight_element_bytes) {
+  StepWork work;
+  for (const auto& p : model.parameters().all()) {
+    const bool table = p.name == "embedding.weight" && !model.config().tied;  // one row a token
+    if (p.product && !table) work.weight_elements += static_cast<double>(p.value.numel());
+  }
+  work.weight_bytes = work.weight_elements * weight_element_bytes;
+  for (const auto& sublayer : model.sublayers()) {
+    work.launches += 3;  // norm, two products
+    for (const auto& mixer : sublayer->mixers()) {
+      work.activation_bytes += 3 * 4 * static_cast<double>(mixer->in_rows() + mixer->out_width());
+      work.launches += mixer->recurrent() ? 8 : mixer->attends() ? 4 : 1;
+      if (mixer->attends())
+        add_attention(*mixer, static_cast<double>(context), static_cast<double>(model.config().meta_tokens), &work);
+      if (mixer->recurrent()) add_state(*mixer, &work);
+    }
+    if (sublayer->mixers().size() > 1) work.launches += 3;
+  }
+  work.activation_bytes += 2 * 4 * static_cast<double>(model.config().vocab);
+  return work;
+}
+
+StepTime step_time(const StepWork& work, const Device& device, double batch, double kv_bytes) {
+  StepTime t;
+  t.linear =
+      std::max(work.weight_bytes / device.bandwidth, 2 * batch * work.weight_elements / device.gemm_flops);  // (2)
+  const at::ScalarType kv_type = kv_bytes == 4 ? at::kFloat : at::kBFloat16;
+  for (const auto& a : work.attention) {  // (3)
+    const double row = static_cast<double>(a.k_dim + a.v_dim);
+    const double rate = device.attention_flops > 0 ? device.attention_flops : measured_attention_flops(a, kv_type);
+    t.attention += std::max(batch * a.keys * static_cast<double>(a.kv_heads) * row * kv_bytes / device.bandwidth,
+                            2 * batch * a.keys * static_cast<double>(a.heads) * row / rate);
+  }
+  for (const auto& s : work.states) {  // (4)
+    const double elements = batch * s.layers * static_cast<double>(s.channels * s.states);
+    const double rate = device.state_rate > 0 ? device.state_rate : measured_state_rate(s);
+    t.state += std::max(2 * 4 * elements / device.bandwidth, elements / rate);
+  }
+  const double activations = batch * work.activation_bytes;  // (5)
+  t.activations = activations > kCacheBytes ? activations / device.bandwidth : 0;
+  t.launches = work.launches * device.launch_seconds;  // (6)
+  return t;
+}
+
+// Data sheets: NVIDIA A100 SXM 80 GB (2.04 TB/s, 312 TFLOP/s bf16 dense), H100 SXM (3.35 TB/s, 989 TFLOP/s). A state
+// costs one exponential: 16 a clock and multiprocessor. No launch cost: the bound of a fused, graph-captured step.
+Device a100() { return {"A100", 2.04e12, 312e12, 312e12, 108 * 16 * 1.41e9, 0}; }
+Device h100() { return {"H100", 3.35e12, 989e12, 989e12, 132 * 16 * 1.98e9, 0}; }
+
+}  // namespace hymba::eval

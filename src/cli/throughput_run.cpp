@@ -1,0 +1,116 @@
+#include "cli/throughput_run.h"
+
+#include <map>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "reports/paper.h"
+#include "reports/statistics.h"
+
+namespace hymba::cli {
+namespace {
+
+// Above this share of the free memory, models are made anew each round instead of being kept.
+constexpr double kKeptShare = 0.1;
+
+double parameter_bytes(const Design& design) {
+  return 4.0 * static_cast<double>(LanguageModel(design, 0, /*meta=*/true).param_counts().total);
+}
+
+// Weights in fp32 and, while they are converted, the largest matrix once more: checked before anything is made.
+void check_weights_fit(const Design& design) {
+  const double needed = parameter_bytes(design) * 1.2, available = static_cast<double>(available_memory());
+  if (needed > available) {
+    fail("{}: the weights need {} ({:.0f} bytes) and {} ({:.0f} bytes) of memory are available; use a smaller --size",
+         design.name(), format_bytes(needed), needed, format_bytes(available), available);
+  }
+}
+
+std::unique_ptr<LanguageModel> make_model(const Design& design, const ThroughputOptions& options) {
+  check_weights_fit(design);
+  auto model = std::make_unique<LanguageModel>(design, options.seed, /*meta=*/false, /*pattern=*/true);
+  model->set_weight_type(options.weight_type);
+  return model;
+}
+
+void predict(ThroughputRow& row, const LanguageModel& model, const ThroughputOptions& options) {
+  static std::map<std::int64_t, eval::Device> devices;  // by batch: measured once
+  const std::int64_t batch = row.speed.batch;
+  if (devices.count(batch) == 0) devices[batch] = eval::measured_device(batch, options.weight_type);
+  const double element = options.weight_type == at::kFloat ? 4 : 2, kv = options.speed.kv_type == at::kFloat ? 4 : 2;
+  const auto work = eval::step_work(model, row.speed.context, element);
+  row.predicted = eval::step_time(work, devices[batch], static_cast<double>(batch), kv);
+  const auto asked = static_cast<double>(row.speed.batch_asked);
+  row.a100_tok_s = asked / eval::step_time(work, eval::a100(), asked, kv).total();
+  row.h100_tok_s = asked / eval::step_time(work, eval::h100(), asked, kv).total();
+  row.weight_share = row.speed.decode_tok_s / static_cast<double>(batch) * work.weight_bytes / devices[batch].bandwidth;
+}
+
+}  // namespace
+
+void measure_rows(std::vector<ThroughputRow>& rows, const ThroughputOptions& options) {
+  double all_bytes = 0;
+  for (const auto& row : rows) all_bytes += row.model ? 0 : parameter_bytes(*row.design);
+  const bool keep = rows.size() == 1 || all_bytes < kKeptShare * static_cast<double>(available_memory());
+  const int rounds = options.speed.repeats;
+  Progress progress("throughput", static_cast<double>(rounds) * static_cast<double>(rows.size()), "measurements");
+  std::vector<eval::SpeedProbe> probes;
+  double done = 0;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    auto speed = options.speed;
+    speed.progress = [&, i](double f) { progress.update(done + f, rows[i].design->name()); };
+    probes.emplace_back(speed);
+  }
+  for (int r = 0; r < rounds; ++r) {
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      throw_if_interrupted();
+      auto& row = rows[i];
+      std::unique_ptr<LanguageModel> made;
+      if (!row.model) made = make_model(*row.design, options);
+      const LanguageModel& model = row.model ? *row.model : *made;
+      probes[i].round(model, 1);
+      row.weight_bytes = model.weight_bytes();
+      if (made && keep) row.model = std::move(made);
+      ++done;
+    }
+  }
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    rows[i].speed = probes[i].result();
+    predict(rows[i], LanguageModel(*rows[i].design, 0, /*meta=*/true), options);
+  }
+  progress.finish();
+}
+
+double paper_tok_s(const Design& design) {
+  static const auto paper = reports::read_paper(home_folder() / "ablations" / "paper" / "roadmap.csv");
+  for (const auto& row : paper) {
+    if (design.row > 0 && row.row == design.row) return row.throughput_tok_s;
+  }
+  return reports::kNaN;
+}
+
+ColumnAgreement agreement_with_paper(const std::vector<ThroughputRow>& rows) {
+  std::vector<double> paper, measured, predicted, a100;
+  for (const auto& row : rows) {
+    const double value = paper_tok_s(*row.design);
+    if (!(value > 0)) continue;
+    paper.push_back(value);
+    measured.push_back(row.speed.decode_tok_s);
+    predicted.push_back(row.predicted_tok_s());
+    a100.push_back(row.a100_tok_s);
+  }
+  ColumnAgreement agreement;
+  agreement.rows = paper.size();
+  const auto tau = [&](const std::vector<double>& column) {
+    return paper.size() < 3 ? reports::kNaN : reports::kendall_tau_b(column, paper);
+  };
+  agreement.measured = tau(measured);
+  agreement.predicted = tau(predicted);
+  agreement.a100 = tau(a100);
+  return agreement;
+}
+
+}  // namespace hymba::cli
