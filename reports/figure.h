@@ -12,8 +12,8 @@ namespace hymba::reports {
 
 struct Mark {
   double x = kNaN, y = kNaN;
-  double error = kNaN;  // whisker up and down
-  double size = kNaN;   // area of a point relative to the largest: 0 to 1; NaN: one size for all
+  double error = kNaN;     // whisker up and down
+  double size = kNaN;      // area of a point relative to the largest: 0 to 1; NaN: one size for all
   std::string label = {};  // beside a point
   std::string tip = {};    // "Title|name: value|name: value", shown on hover and by the keyboard
 };
@@ -32,13 +32,13 @@ struct AxisSpec {
   std::string label = {};
   double low = kNaN, high = kNaN;  // NaN: from the data
   bool log = false;
-  bool percent = false;                 // fractions are written as percent
+  bool percent = false;                      // fractions are written as percent
   std::vector<std::string> categories = {};  // x: category i stands at x = i
 };
 
 struct Heat {
-  std::vector<std::string> columns, rows;     // names; a long list is thinned where it is written
-  std::vector<std::vector<double>> values;    // [row][column], NaN: not run
+  std::vector<std::string> columns, rows;   // names; a long list is thinned where it is written
+  std::vector<std::vector<double>> values;  // [row][column], NaN: not run
   double low = 0, high = 1;
   bool percent = false;
   bool numbers = false;     // written into the cells

@@ -5,27 +5,13 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "reports/figure.h"
+#include "reports/figure_ink.h"
 #include "reports/html.h"
 
 namespace hymba::reports {
 namespace {
 
-constexpr double kWidth = 420, kHeight = 270;
-constexpr double kLeft = 46, kRight = 408, kTop = 34, kBottom = 226;
-
-// Okabe and Ito (2008) on white; the page has a light and a dark shade of each.
-constexpr const char* kColors[] = {"#0072B2", "#E69F00", "#CC79A7", "#009E73", "#D55E00", "#56B4E9", "#6b6b6b"};
-constexpr const char* kDashes[] = {"", "6 3", "2 3", "8 3 2 3"};
-
-struct Ink {
-  bool page = false;
-  std::string color(int i) const { return page ? fmt::format("var(--c{})", i % 7) : kColors[i % 7]; }
-  std::string dash(int i) const { return *kDashes[(i / 7) % 4] ? fmt::format(";stroke-dasharray:{}", kDashes[(i / 7) % 4]) : ""; }
-  std::string ink() const { return page ? "var(--ink)" : "#1d2430"; }
-  std::string quiet() const { return page ? "var(--quiet)" : "#626b78"; }
-  std::string grid() const { return page ? "var(--line)" : "#e4e7eb"; }
-};
+constexpr double kLeft = 46, kRight = 408, kTop = 41, kBottom = 226;  // of the box inside a panel
 
 std::string short_text(double v) {
   if (std::abs(v) < 1e-12) return "0";
@@ -78,23 +64,29 @@ class Drawing {
  private:
   // --- primitives ---
   void text(double px, double py, const std::string& words, const std::string& color, const std::string& style = "") {
-    if (!words.empty()) out_ += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" style=\"fill:{};{}\">{}</text>", px, py, color, style, html_text(words));
+    if (!words.empty())
+      out_ += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" style=\"fill:{};{}\">{}</text>", px, py, color, style,
+                          html_text(words));
   }
-  void line(double x1, double y1, double x2, double y2, const std::string& color, const char* dash = "", double width = 1) {
-    out_ += fmt::format("<path d=\"M{:.1f} {:.1f}L{:.1f} {:.1f}\" style=\"stroke:{};stroke-width:{}{}\"/>", x1, y1, x2, y2, color, width,
-                        *dash ? fmt::format(";stroke-dasharray:{}", dash) : "");
+  void line(double x1, double y1, double x2, double y2, const std::string& color, const char* dash = "",
+            double width = 1) {
+    out_ += fmt::format("<path d=\"M{:.1f} {:.1f}L{:.1f} {:.1f}\" style=\"stroke:{};stroke-width:{}{}\"/>", x1, y1, x2,
+                        y2, color, width, *dash ? fmt::format(";stroke-dasharray:{}", dash) : "");
   }
   void whisker(double px, double value, double error) {
     if (!std::isfinite(error) || error <= 0) return;
     const double top = y(std::min(value + error, y1_)), bottom = y(std::max(value - error, y0_));
     if (bottom <= top) return;
-    out_ += fmt::format("<path class=\"w\" d=\"M{0:.1f} {1:.1f}V{2:.1f}M{3:.1f} {1:.1f}h4M{3:.1f} {2:.1f}h4\" style=\"stroke:{4};fill:none\"/>", px, top, bottom,
-                        px - 2, ink_.ink());
+    out_ += fmt::format(
+        "<path class=\"w\" d=\"M{0:.1f} {1:.1f}V{2:.1f}M{3:.1f} {1:.1f}h4M{3:.1f} {2:.1f}h4\" "
+        "style=\"stroke:{4};fill:none\"/>",
+        px, top, bottom, px - 2, ink_.ink());
   }
   std::string tip(const Mark& m) const { return m.tip.empty() ? "" : fmt::format(" data-t=\"{}\"", html_text(m.tip)); }
 
   double x(double v) const {
-    if (!p_.x.categories.empty()) return kLeft + (kRight - kLeft) * (v + 0.5) / static_cast<double>(p_.x.categories.size());
+    if (!p_.x.categories.empty())
+      return kLeft + (kRight - kLeft) * (v + 0.5) / static_cast<double>(p_.x.categories.size());
     const double t = p_.x.log ? std::log(v / x0_) / std::log(x1_ / x0_) : (v - x0_) / (x1_ - x0_);
     return kLeft + t * (kRight - kLeft);
   }
@@ -145,7 +137,8 @@ class Drawing {
     std::vector<double> list;
     if (log) {
       const double decades = std::log10(high / low);
-      for (int e = static_cast<int>(std::floor(std::log10(low))); e <= static_cast<int>(std::ceil(std::log10(high))); ++e) {
+      for (int e = static_cast<int>(std::floor(std::log10(low))); e <= static_cast<int>(std::ceil(std::log10(high)));
+           ++e) {
         for (const double part : {1.0, 2.0, 5.0}) {
           const double v = part * std::pow(10, e);
           if (v >= low && v <= high && (decades < 1.6 || part == 1 || (decades < 2.6 && part == 2))) list.push_back(v);
@@ -167,7 +160,8 @@ class Drawing {
   void axes() {
     for (const double v : ticks(y0_, y1_, p_.y.log, 5)) {
       line(kLeft, y(v), kRight, y(v), ink_.grid());
-      text(kLeft - 6, y(v) + 4, p_.y.percent ? short_text(v * 100) : short_text(v), ink_.quiet(), "font-size:11px;text-anchor:end");
+      text(kLeft - 6, y(v) + 4, p_.y.percent ? short_text(v * 100) : short_text(v), ink_.quiet(),
+           "font-size:11px;text-anchor:end");
     }
     if (!p_.x.categories.empty()) {
       const auto& names = p_.x.categories;
@@ -175,11 +169,13 @@ class Drawing {
       for (const auto& name : names) longest = std::max(longest, name.size());
       const double room = (kRight - kLeft) / static_cast<double>(names.size());
       const auto every = static_cast<std::size_t>(std::max(1.0, std::ceil(6.4 * static_cast<double>(longest) / room)));
-      for (std::size_t i = 0; i < names.size(); i += every) text(x(static_cast<double>(i)), kBottom + 15, names[i], ink_.quiet(), "font-size:11px;text-anchor:middle");
+      for (std::size_t i = 0; i < names.size(); i += every)
+        text(x(static_cast<double>(i)), kBottom + 15, names[i], ink_.quiet(), "font-size:11px;text-anchor:middle");
     } else {
       for (const double v : ticks(x0_, x1_, p_.x.log, 5)) {
         line(x(v), kTop, x(v), kBottom, ink_.grid());
-        text(x(v), kBottom + 15, p_.x.percent ? fmt::format("{:.3g}", v * 100) : short_text(v), ink_.quiet(), "font-size:11px;text-anchor:middle");
+        text(x(v), kBottom + 15, p_.x.percent ? fmt::format("{:.3g}", v * 100) : short_text(v), ink_.quiet(),
+             "font-size:11px;text-anchor:middle");
       }
     }
     const double zero = y0_ <= 0 && y1_ >= 0 && !p_.y.log ? y(0) : kBottom;
@@ -202,30 +198,38 @@ class Drawing {
       for (const auto& m : list[k]->marks) {
         if (!std::isfinite(m.y)) continue;
         const double left = x(m.x) + wide * (static_cast<double>(k) - 0.5 * static_cast<double>(list.size()));
-        const double shown = std::clamp(m.y, y0_, y1_), top = std::min(y(shown), y(0)), height = std::max(0.8, std::abs(y(shown) - y(0)));
-        out_ += fmt::format("<rect class=\"m\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" rx=\"1.5\" style=\"fill:{}\"{}/>", left + 0.5, top,
-                            std::max(0.6, wide - 1), height, ink_.color(list[k]->color), tip(m));
+        const double shown = std::clamp(m.y, y0_, y1_), top = std::min(y(shown), y(0)),
+                     height = std::max(0.8, std::abs(y(shown) - y(0)));
+        out_ += fmt::format(
+            "<rect class=\"m\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" rx=\"1.5\" "
+            "style=\"fill:{}\"{}/>",
+            left + 0.5, top, std::max(0.6, wide - 1), height, ink_.color(list[k]->color), tip(m));
         if (shown == m.y) {
           whisker(left + wide / 2, m.y, m.error);
         } else {
           const bool below = m.y < y0_;
           const double px = left + wide / 2 + 4, py = below ? kBottom - 4 : kTop + 30;
-          out_ += fmt::format("<text x=\"{0:.1f}\" y=\"{1:.1f}\" transform=\"rotate(-90 {0:.1f} {1:.1f})\" style=\"fill:{2};font-size:10px;font-weight:600\">{3}</text>", px, py,
-                              ink_.ink(), p_.y.percent ? fmt::format("{:.1f}", m.y * 100) : short_text(m.y));
+          out_ += fmt::format(
+              "<text x=\"{0:.1f}\" y=\"{1:.1f}\" transform=\"rotate(-90 {0:.1f} {1:.1f})\" "
+              "style=\"fill:{2};font-size:10px;font-weight:600\">{3}</text>",
+              px, py, ink_.ink(), p_.y.percent ? fmt::format("{:.1f}", m.y * 100) : short_text(m.y));
         }
       }
     }
   }
   void stacks() {
     std::map<double, double> floor;
-    const double slot = (kRight - kLeft) / static_cast<double>(std::max<std::size_t>(1, p_.x.categories.size())), wide = std::min(40.0, slot * 0.82);
+    const double slot = (kRight - kLeft) / static_cast<double>(std::max<std::size_t>(1, p_.x.categories.size())),
+                 wide = std::min(40.0, slot * 0.82);
     for (const auto& s : p_.series) {
       if (s.look != Look::kStack) continue;
       for (const auto& m : s.marks) {
         if (!std::isfinite(m.y)) continue;
         double& base = floor[m.x];
-        out_ += fmt::format("<rect class=\"m\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" style=\"fill:{}\"{}/>", x(m.x) - wide / 2, y(base + m.y), wide,
-                            std::max(0.0, y(base) - y(base + m.y)), ink_.color(s.color), tip(m));
+        out_ += fmt::format(
+            "<rect class=\"m\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" style=\"fill:{}\"{}/>",
+            x(m.x) - wide / 2, y(base + m.y), wide, std::max(0.0, y(base) - y(base + m.y)), ink_.color(s.color),
+            tip(m));
         base += m.y;
       }
     }
@@ -239,37 +243,48 @@ class Drawing {
       pen = known;
     }
     const std::string dash = s.dashed ? ";stroke-dasharray:5 4" : ink_.dash(s.color);
-    out_ += fmt::format("<path d=\"{}\" style=\"fill:none;stroke:{};stroke-width:1.8;stroke-linejoin:round{}\"/>", path, s.color < 0 ? ink_.quiet() : ink_.color(s.color), dash);
+    out_ += fmt::format("<path d=\"{}\" style=\"fill:none;stroke:{};stroke-width:1.8;stroke-linejoin:round{}\"/>", path,
+                        s.color < 0 ? ink_.quiet() : ink_.color(s.color), dash);
     for (const auto& m : s.marks) {
       if (m.tip.empty() || !std::isfinite(m.y) || m.y < y0_ || m.y > y1_) continue;
       const bool dots = s.marks.size() <= 40;
       if (dots) whisker(x(m.x), m.y, m.error);
-      out_ += fmt::format("<circle class=\"m\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\" style=\"fill:{}{}\"{}/>", x(m.x), y(m.y), dots ? 3 : 5, ink_.color(std::max(0, s.color)),
-                          dots ? "" : ";fill-opacity:0", tip(m));
+      out_ +=
+          fmt::format("<circle class=\"m\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\" style=\"fill:{}{}\"{}/>", x(m.x),
+                      y(m.y), dots ? 3 : 5, ink_.color(std::max(0, s.color)), dots ? "" : ";fill-opacity:0", tip(m));
     }
   }
   void points(const Series& s) {
     for (const auto& m : s.marks) {
       if (!std::isfinite(m.x) || !std::isfinite(m.y)) continue;
-      const double px = x(m.x), py = y(m.y), r = std::isfinite(m.size) ? 2.5 + 8 * std::sqrt(std::clamp(m.size, 0.0, 1.0)) : 4.5;
+      const double px = x(m.x), py = y(m.y),
+                   r = std::isfinite(m.size) ? 2.5 + 8 * std::sqrt(std::clamp(m.size, 0.0, 1.0)) : 4.5;
       const std::string color = ink_.color(s.color);
-      out_ += fmt::format("<circle class=\"m\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{:.1f}\" style=\"{}\"{}/>", px, py, r,
-                          s.look == Look::kRings ? fmt::format("fill:{0};fill-opacity:0;stroke:{0};stroke-width:1.6", color) : fmt::format("fill:{};fill-opacity:.88", color), tip(m));
+      out_ +=
+          fmt::format("<circle class=\"m\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{:.1f}\" style=\"{}\"{}/>", px, py, r,
+                      s.look == Look::kRings ? fmt::format("fill:{0};fill-opacity:0;stroke:{0};stroke-width:1.6", color)
+                                             : fmt::format("fill:{};fill-opacity:.88", color),
+                      tip(m));
       if (s.look == Look::kPoints) whisker(px, m.y, m.error);
       place(px, py, r, m.label, s.look == Look::kPoints);
     }
   }
-  // A label at the first place around its point where none stands yet; where it is crowded the tip still names the point.
+  // A label at the first place around its point where none stands yet; where it is crowded the tip still names the
+  // point.
   void place(double px, double py, double r, const std::string& label, bool own) {
     if (label.empty()) return;
     const double w = 6.2 * static_cast<double>(label.size());
-    const double places[][2] = {{0, -r - 3}, {r + w / 2 + 3, 4}, {0, r + 11}, {-r - w / 2 - 3, 4}, {r + w / 2, -r - 2}, {-r - w / 2, r + 9}};
+    const double places[][2] = {{0, -r - 3},         {r + w / 2 + 3, 4},  {0, r + 11},
+                                {-r - w / 2 - 3, 4}, {r + w / 2, -r - 2}, {-r - w / 2, r + 9}};
     for (const auto& at : places) {
       const double box[4] = {px + at[0] - w / 2, py + at[1] - 9, px + at[0] + w / 2, py + at[1] + 1};
-      const bool hit = std::any_of(labels_.begin(), labels_.end(), [&](const auto& b) { return box[0] < b[2] && b[0] < box[2] && box[1] < b[3] && b[1] < box[3]; });
-      if (hit || box[2] > kWidth || box[0] < 0) continue;
+      const bool hit = std::any_of(labels_.begin(), labels_.end(), [&](const auto& b) {
+        return box[0] < b[2] && b[0] < box[2] && box[1] < b[3] && b[1] < box[3];
+      });
+      if (hit || box[2] > kPanelWidth || box[0] < 0) continue;
       labels_.push_back({box[0], box[1], box[2], box[3]});
-      text(px + at[0], py + at[1], label, own ? ink_.ink() : ink_.quiet(), own ? "font-size:10.5px;text-anchor:middle;font-weight:600" : "font-size:10.5px;text-anchor:middle");
+      text(px + at[0], py + at[1], label, own ? ink_.ink() : ink_.quiet(),
+           own ? "font-size:10.5px;text-anchor:middle;font-weight:600" : "font-size:10.5px;text-anchor:middle");
       return;
     }
   }
@@ -281,9 +296,11 @@ class Drawing {
     if (h.columns.empty() || h.rows.empty()) return;
     std::size_t longest = 1;
     for (const auto& name : h.rows) longest = std::max(longest, std::min<std::size_t>(12, name.size()));
-    const double left = std::max(24.0, 6.1 * static_cast<double>(longest) + 8), w = (kRight - left) / columns, hgt = (kBottom - kTop) / rows;
-    out_ += fmt::format("<g data-rows=\"{}\" data-cols=\"{}\" data-x=\"{}\" data-y=\"{}\">", html_text(join(h.rows, "\x1f")), html_text(join(h.columns, "\x1f")),
-                        html_text(p_.x.label), html_text(p_.y.label));
+    const double left = std::max(24.0, 6.1 * static_cast<double>(longest) + 8), w = (kRight - left) / columns,
+                 hgt = (kBottom - kTop) / rows;
+    out_ += fmt::format("<g data-rows=\"{}\" data-cols=\"{}\" data-x=\"{}\" data-y=\"{}\">",
+                        html_text(join(h.rows, "\x1f")), html_text(join(h.columns, "\x1f")), html_text(p_.x.label),
+                        html_text(p_.y.label));
     for (std::size_t r = 0; r < h.rows.size(); ++r) {
       for (std::size_t c = 0; c < h.columns.size(); ++c) {
         const double v = h.values[r][c];
@@ -291,8 +308,11 @@ class Drawing {
         const double t = std::clamp((v - h.low) / std::max(1e-12, h.high - h.low), 0.0, 1.0);
         const bool small = h.rows.size() * h.columns.size() > 300;
         if (small && t < 0.004) continue;  // what is not drawn is white anyway
-        out_ += fmt::format("<path class=\"m\" d=\"M{:.1f} {:.1f}h{:.2f}v{:.2f}h{:.2f}z\" fill-opacity=\"{:.2f}\" data-v=\"{},{},{:.4g}\"/>", left + w * static_cast<double>(c),
-                            kTop + hgt * static_cast<double>(r), w - (small ? 0 : 1), hgt - (small ? 0 : 1), -(w - (small ? 0 : 1)), 0.04 + 0.96 * t, r, c, v);
+        out_ += fmt::format(
+            "<path class=\"m\" d=\"M{:.1f} {:.1f}h{:.2f}v{:.2f}h{:.2f}z\" fill-opacity=\"{:.2f}\" "
+            "data-v=\"{},{},{:.4g}\"/>",
+            left + w * static_cast<double>(c), kTop + hgt * static_cast<double>(r), w - (small ? 0 : 1),
+            hgt - (small ? 0 : 1), -(w - (small ? 0 : 1)), 0.04 + 0.96 * t, r, c, v);
       }
     }
     out_ += "</g>";
@@ -301,20 +321,26 @@ class Drawing {
         for (std::size_t c = 0; c < h.columns.size(); ++c) {
           const double v = h.values[r][c], t = (v - h.low) / std::max(1e-12, h.high - h.low);
           text(left + w * (static_cast<double>(c) + 0.5), kTop + hgt * (static_cast<double>(r) + 0.5) + 4,
-               !std::isfinite(v) ? "–" : h.percent ? cell_text(v, h.high < 0.2) : short_text(v), t > 0.55 ? (ink_.page ? "var(--card)" : "#fff") : ink_.ink(),
+               !std::isfinite(v) ? "–"
+               : h.percent       ? cell_text(v, h.high < 0.2)
+                                 : short_text(v),
+               t > 0.55 ? (ink_.page ? "var(--card)" : "#fff") : ink_.ink(),
                "font-size:11px;text-anchor:middle;pointer-events:none");
         }
       }
     }
     const auto row_step = static_cast<std::size_t>(std::max(1.0, std::ceil(12 / hgt)));
     for (std::size_t r = 0; r < h.rows.size(); r += row_step) {
-      text(left - 5, kTop + hgt * (static_cast<double>(r) + 0.5) + 4, h.rows[r].substr(0, 12), ink_.quiet(), "font-size:10.5px;text-anchor:end");
+      text(left - 5, kTop + hgt * (static_cast<double>(r) + 0.5) + 4, h.rows[r].substr(0, 12), ink_.quiet(),
+           "font-size:10.5px;text-anchor:end");
     }
     std::size_t widest = 1;
     for (const auto& name : h.columns) widest = std::max(widest, name.size());
-    const auto column_step = static_cast<std::size_t>(std::max(1.0, std::ceil((6.2 * static_cast<double>(widest) + 4) / w)));
+    const auto column_step =
+        static_cast<std::size_t>(std::max(1.0, std::ceil((6.2 * static_cast<double>(widest) + 4) / w)));
     for (std::size_t c = 0; c < h.columns.size(); c += column_step) {
-      text(left + w * (static_cast<double>(c) + 0.5), kBottom + 14, h.columns[c], ink_.quiet(), "font-size:10.5px;text-anchor:middle");
+      text(left + w * (static_cast<double>(c) + 0.5), kBottom + 14, h.columns[c], ink_.quiet(),
+           "font-size:10.5px;text-anchor:middle");
     }
     if (h.line_before >= 0 && h.line_before <= columns) {
       const double at = left + w * h.line_before - 0.5;
@@ -333,93 +359,10 @@ class Drawing {
   std::vector<std::array<double, 4>> labels_;
 };
 
-std::string inside(const Panel& panel, bool page) {
-  const std::string color = page ? "var(--c0)" : kColors[0];
-  return fmt::format("<g style=\"fill:{}\">{}</g>", color, Drawing(panel, Ink{page}).draw());
-}
-
-// Words into lines of at most `most` characters.
-std::vector<std::string> wrapped(const std::string& words, std::size_t most) {
-  std::vector<std::string> lines(1);
-  for (const auto& word : split(words, ' ')) {
-    if (!lines.back().empty() && lines.back().size() + word.size() + 1 > most) lines.emplace_back();
-    lines.back() += (lines.back().empty() ? "" : " ") + word;
-  }
-  return lines;
-}
-
 }  // namespace
 
-std::string panel_svg(const Panel& panel, const std::string& label) {
-  return fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" tabindex=\"0\" aria-label=\"{}\">{}</svg>", kWidth, kHeight, html_text(label), inside(panel, true));
-}
-
-std::vector<std::pair<std::string, const Series*>> figure_legend(const Figure& figure) {
-  std::vector<std::pair<std::string, const Series*>> legend;
-  for (const auto& panel : figure.panels) {
-    for (const auto& s : panel.series) {
-      const bool there = std::any_of(legend.begin(), legend.end(), [&](const auto& entry) { return entry.first == s.name; });
-      if (!s.name.empty() && !there) legend.emplace_back(s.name, &s);
-    }
-  }
-  return legend;
-}
-
-std::string figure_svg(const Figure& figure) {
-  const std::size_t columns = std::min<std::size_t>(2, std::max<std::size_t>(1, figure.panels.size()));
-  const double width = 40 + static_cast<double>(columns) * (kWidth + 12), text_x = 26;
-  const Ink ink;
-  std::string body = fmt::format("<text x=\"{}\" y=\"34\" style=\"fill:{};font-size:17px;font-weight:600\">{}</text>", text_x, ink.ink(), html_text(figure.title));
-  double y = 56;
-  for (const auto& line : wrapped(figure.caption, columns == 1 ? 66 : 136)) {
-    body += fmt::format("<text x=\"{}\" y=\"{:.0f}\" style=\"fill:{};font-size:12.5px\">{}</text>", text_x, y, ink.quiet(), html_text(line));
-    y += 17;
-  }
-  double x = text_x;
-  const auto legend = figure_legend(figure);
-  for (const auto& [name, series] : legend) {
-    const double wide = 34 + 6.6 * static_cast<double>(name.size());
-    if (x + wide > width - 20 && x > text_x) x = text_x, y += 18;
-    const std::string color = series->color < 0 ? ink.quiet() : ink.color(series->color);
-    body += series->look == Look::kLine ? fmt::format("<path d=\"M{:.1f} {:.1f}h16\" style=\"stroke:{};stroke-width:2{}\"/>", x, y + 2, color, series->dashed ? ";stroke-dasharray:5 4" : ink.dash(series->color))
-            : series->look == Look::kRings
-                ? fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4.5\" style=\"fill:none;stroke:{};stroke-width:1.6\"/>", x + 6, y + 2, color)
-                : fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"11\" height=\"11\" rx=\"2\" style=\"fill:{}\"/>", x, y - 4, color);
-    body += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" style=\"fill:{};font-size:12px\">{}</text>", x + 20, y + 6, ink.quiet(), html_text(name));
-    x += wide;
-  }
-  y += legend.empty() ? 4 : 26;
-  for (std::size_t i = 0; i < figure.panels.size(); ++i) {
-    const double px = 20 + static_cast<double>(i % columns) * (kWidth + 12), py = y + static_cast<double>(i / columns) * (kHeight + 10);
-    body += fmt::format("<g transform=\"translate({:.1f} {:.1f})\">{}</g>", px, py, inside(figure.panels[i], false));
-  }
-  const double height = y + static_cast<double>((figure.panels.size() + columns - 1) / columns) * (kHeight + 10) + 10;
-  return fmt::format(
-      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0:.0f} {1:.0f}\" width=\"{0:.0f}\" height=\"{1:.0f}\" role=\"img\" aria-label=\"{2}\" "
-      "font-family=\"system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif\" font-size=\"12\">\n<title>{2}</title>\n"
-      "<rect width=\"{0:.0f}\" height=\"{1:.0f}\" fill=\"#fff\"/>\n{3}\n</svg>\n",
-      width, height, html_text(figure.title), body);
-}
-
-std::string figure_html(const Figure& figure) {
-  const std::string id = html_text(figure.id);
-  std::string out = fmt::format("<section class=\"figure study{3}\" id=\"{0}\" aria-labelledby=\"{0}-title\"><div class=\"head\"><h2 id=\"{0}-title\">{1}</h2><div class=\"controls\"></div></div>"
-                                "<p class=\"caption\">{2}</p>", id, html_text(figure.title), html_text(figure.caption), figure.panels.size() == 1 ? " single" : "");
-  for (const auto& note : figure.notes) out += "<p class=\"warning\">" + html_text(note) + "</p>";
-  out += "<div class=\"legend\">";
-  for (const auto& [name, series] : figure_legend(figure)) {
-    const char* kind = series->look == Look::kLine ? (series->dashed ? "stroke dashed" : "stroke") : series->look == Look::kRings ? "ring" : "box";
-    out += fmt::format("<span><i class=\"{}\" style=\"--tone:{}\"></i>{}</span>", kind, series->color < 0 ? "var(--quiet)" : fmt::format("var(--c{})", series->color % 7), html_text(name));
-  }
-  out += fmt::format("</div><div class=\"panels{}\">", figure.panels.size() == 1 ? " one" : "");
-  for (const auto& panel : figure.panels) out += panel_svg(panel, figure.title + (panel.title.empty() ? "" : ": " + panel.title));
-  out += "</div><details><summary>Numbers</summary><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Numbers of: " + html_text(figure.title) + "\"><table class=\"plain\">";
-  for (std::size_t i = 0; i < figure.table.size(); ++i) {
-    out += i == 0 ? "<thead><tr>" : i == 1 ? "<tbody><tr>" : "<tr>";
-    for (const auto& cell : figure.table[i]) out += (i == 0 ? "<th scope=\"col\">" : "<td>") + html_text(cell) + (i == 0 ? "</th>" : "</td>");
-    out += i == 0 ? "</tr></thead>" : "</tr>";
-  }
-  return out + (figure.table.size() > 1 ? "</tbody>" : "") + "</table></div></details></section>\n";
+std::string panel_body(const Panel& panel, bool page) {
+  return fmt::format("<g style=\"fill:{}\">{}</g>", Ink{page}.color(0), Drawing(panel, Ink{page}).draw());
 }
 
 }  // namespace hymba::reports

@@ -22,7 +22,8 @@ double box_of(const std::vector<const ByBranch*>& list) {
   std::vector<double> sizes;
   for (const auto* bars : list) {
     for (const auto& [key, bar] : *bars) {
-      if (std::isfinite(bar.difference)) sizes.push_back(std::abs(bar.difference) + (std::isfinite(bar.error) ? bar.error : 0));
+      if (std::isfinite(bar.difference))
+        sizes.push_back(std::abs(bar.difference) + (std::isfinite(bar.error) ? bar.error : 0));
     }
   }
   if (sizes.empty()) return 0.1;
@@ -37,17 +38,25 @@ Panel removal_panel(const std::string& title, const ByBranch& bars, int layers) 
   panel.x.label = "layer";
   for (int l = 0; l < layers; ++l) panel.x.categories.push_back(std::to_string(l));
   const double box = box_of({&bars});
-  panel.y = {.label = "accuracy without it minus intact, points", .low = -box, .high = std::max(0.35 * box, 0.005), .percent = true};
+  panel.y = {.label = "accuracy without it minus intact, points",
+             .low = -box,
+             .high = std::max(0.35 * box, 0.005),
+             .percent = true};
   double highest = 0;
-  for (const auto& [key, bar] : bars) highest = std::max(highest, bar.difference + (std::isfinite(bar.error) ? bar.error : 0));
+  for (const auto& [key, bar] : bars)
+    highest = std::max(highest, bar.difference + (std::isfinite(bar.error) ? bar.error : 0));
   panel.y.high = std::min(box, std::max(panel.y.high, 1.08 * highest));
   for (const auto& [branch, color] : {std::pair<const char*, int>{"attention", 0}, {"ssm", 3}}) {
-    Series series{branch == std::string("ssm") ? "SSM branch removed" : "attention branch removed", color, Look::kBars, {}};
+    Series series{
+        branch == std::string("ssm") ? "SSM branch removed" : "attention branch removed", color, Look::kBars, {}};
     for (const auto& [key, bar] : bars) {
       if (key.second != branch) continue;
-      series.marks.push_back({.x = static_cast<double>(key.first), .y = bar.difference, .error = bar.error,
-                              .tip = fmt::format("Layer {}, {}|difference: {} ± {} points", key.first, branch == std::string("ssm") ? "SSM" : branch, points_text(bar.difference),
-                                                 number_text(100 * bar.error, 3))});
+      series.marks.push_back({.x = static_cast<double>(key.first),
+                              .y = bar.difference,
+                              .error = bar.error,
+                              .tip = fmt::format("Layer {}, {}|difference: {} ± {} points", key.first,
+                                                 branch == std::string("ssm") ? "SSM" : branch,
+                                                 points_text(bar.difference), number_text(100 * bar.error, 3))});
     }
     if (!series.marks.empty()) panel.series.push_back(std::move(series));
   }
@@ -64,7 +73,8 @@ ByBranch average(const std::map<std::string, ByBranch>& tasks) {
   for (const auto& [key, list] : lists) {
     if (list.size() != tasks.size()) continue;  // a task is missing: no mean over fewer
     Removed sum{0, 0};
-    for (const auto& r : list) sum.difference += r.difference / static_cast<double>(list.size()), sum.error += r.error * r.error;
+    for (const auto& r : list)
+      sum.difference += r.difference / static_cast<double>(list.size()), sum.error += r.error * r.error;
     sum.error = std::sqrt(sum.error) / static_cast<double>(list.size());
     mean[key] = sum;
   }
@@ -95,22 +105,29 @@ std::vector<Figure> head_figures(const StudyView& view) {
         heads[{layer, head}].push_back(difference);
         most_heads = std::max(most_heads, head + 1);
       }
-      figure.table.push_back({std::to_string(layer), branch, head < 0 ? "all" : std::to_string(head), r.task, number_text(r.value, 6), number_text(extra_number(r, "baseline"), 6),
+      figure.table.push_back({std::to_string(layer), branch, head < 0 ? "all" : std::to_string(head), r.task,
+                              number_text(r.value, 6), number_text(extra_number(r, "baseline"), 6),
                               number_text(difference, 6), number_text(error, 4), std::to_string(r.n)});
     }
     if (tasks.empty() && heads.empty()) continue;
     figure.id = fmt::format("heads-{}{}", model.design, model.seed != 0 ? fmt::format("-seed{}", model.seed) : "");
     figure.title = "Head removal: " + view.names.at(model);
-    figure.caption = fmt::format("Accuracy of the model without one branch of one layer minus the intact model's, on the same items; whiskers: one standard error of the paired "
-                                 "difference. In the removed branch's place: {}. A bar that leaves the box carries its value in points. As figures 3 and 13 of the paper.",
-                                 mode == "mean" ? "its mean output over tokens" : rest == "whole" ? "nothing, and the other branch is taken whole" : "nothing; the other branch keeps its half of the mean");
-    if (tasks.size() > 1) figure.panels.push_back(removal_panel(fmt::format("Mean of {} tasks", tasks.size()), average(tasks), layers));
+    figure.caption = fmt::format(
+        "Accuracy of the model without one branch of one layer minus the intact model's, on the same items; whiskers: "
+        "one standard error of the paired "
+        "difference. In the removed branch's place: {}. A bar that leaves the box carries its value in points. As "
+        "figures 3 and 13 of the paper.",
+        mode == "mean"    ? "its mean output over tokens"
+        : rest == "whole" ? "nothing, and the other branch is taken whole"
+                          : "nothing; the other branch keeps its half of the mean");
+    if (tasks.size() > 1)
+      figure.panels.push_back(removal_panel(fmt::format("Mean of {} tasks", tasks.size()), average(tasks), layers));
     for (const auto& [task, bars] : tasks) {
       if (figure.panels.size() < kTasks) figure.panels.push_back(removal_panel(task, bars, layers));
     }
     if (!heads.empty()) {
       Panel panel;
-      panel.title = "Single attention heads: drop of accuracy, points, mean of tasks";
+      panel.title = "Single attention heads: drop, points, mean of tasks";
       panel.x.label = "head";
       panel.y.label = "layer";
       Heat heat;
@@ -145,7 +162,9 @@ std::vector<Figure> head_figures(const StudyView& view) {
     common = both;
     begun = true;
   }
-  if (view.models.size() > 1 && common.empty() && !figures.empty()) figures.front().notes.push_back("The models of this study have no task in common; their bars cannot be compared with each other.");
+  if (view.models.size() > 1 && common.empty() && !figures.empty())
+    figures.front().notes.push_back(
+        "The models of this study have no task in common; their bars cannot be compared with each other.");
   return figures;
 }
 
@@ -153,8 +172,10 @@ std::vector<Figure> needle_figures(const StudyView& view) {
   Figure maps, lines;
   maps.id = "needle";
   maps.title = "Needle in a haystack";
-  maps.caption = "Share of items in which the right value is the likeliest, by length of the text and depth of the needle (0: at its start). The line stands before lengths that no "
-                 "training sequence had. As figure 10 of the paper.";
+  maps.caption =
+      "Share of items in which the right value is the likeliest, by length of the text and depth of the needle (0: at "
+      "its start). The line stands before lengths that no "
+      "training sequence had. As figure 10 of the paper.";
   maps.table = {{"model", "length", "depth", "accuracy", "stderr", "n", "chance", "training length"}};
   lines.id = "needle-length";
   lines.title = "Needle in a haystack: mean over depths";
@@ -177,8 +198,9 @@ std::vector<Figure> needle_figures(const StudyView& view) {
       depths.insert(depth);
       trained = std::max(trained, extra_number(r, "train_length", 0));
       all.level = extra_number(r, "chance", all.level);
-      maps.table.push_back({view.names.at(model), std::to_string(length), number_text(depth), number_text(r.value), number_text(error_of(r)), std::to_string(r.n),
-                            number_text(extra_number(r, "chance")), trained > 0 ? number_text(trained) : "not known"});
+      maps.table.push_back({view.names.at(model), std::to_string(length), number_text(depth), number_text(r.value),
+                            number_text(error_of(r)), std::to_string(r.n), number_text(extra_number(r, "chance")),
+                            trained > 0 ? number_text(trained) : "not known"});
     }
     if (cells.empty()) continue;
     Panel panel;
@@ -190,7 +212,8 @@ std::vector<Figure> needle_figures(const StudyView& view) {
     Series mean_line{view.names.at(model), color++, Look::kLine, {}};
     for (const double d : depths) heat.rows.push_back(fmt::format("{:.2f}", d)), heat.values.emplace_back();
     for (const auto& [length, column] : cells) {
-      if (trained > 0 && length > trained && heat.line_before < 0) heat.line_before = static_cast<double>(heat.columns.size());
+      if (trained > 0 && length > trained && heat.line_before < 0)
+        heat.line_before = static_cast<double>(heat.columns.size());
       heat.columns.push_back(std::to_string(length));
       std::size_t row = 0;
       double sum = 0, squares = 0;
@@ -205,9 +228,13 @@ std::vector<Figure> needle_figures(const StudyView& view) {
       }
       const auto k = static_cast<double>(column.size());
       best = std::max(best, sum / k);
-      mean_line.marks.push_back({.x = static_cast<double>(length), .y = sum / k, .error = std::sqrt(squares) / k,
-                                 .tip = fmt::format("{}|length: {}|accuracy: {}", view.names.at(model), length, fraction_text(sum / k))});
-      lines.table.push_back({view.names.at(model), std::to_string(length), number_text(sum / k), number_text(std::sqrt(squares) / k), std::to_string(n)});
+      mean_line.marks.push_back(
+          {.x = static_cast<double>(length),
+           .y = sum / k,
+           .error = std::sqrt(squares) / k,
+           .tip = fmt::format("{}|length: {}|accuracy: {}", view.names.at(model), length, fraction_text(sum / k))});
+      lines.table.push_back({view.names.at(model), std::to_string(length), number_text(sum / k),
+                             number_text(std::sqrt(squares) / k), std::to_string(n)});
     }
     heat.line_text = "trained to " + number_text(trained);
     panel.heat = std::move(heat);

@@ -12,7 +12,9 @@ std::vector<Figure> curve_figures(const StudyView& view) {
   Figure figure;
   figure.id = "curves";
   figure.title = "Loss and learning rate over tokens";
-  figure.caption = "Training loss (lines), loss on held-out text (points, one standard error) and learning rate. Vertical: where a stage begins. As figure 14 of the paper.";
+  figure.caption =
+      "Training loss (lines), loss on held-out text (points, one standard error) and learning rate. Vertical: where a "
+      "stage begins. As figure 14 of the paper.";
   figure.table = {{"model", "tokens", "what", "value", "stderr", "stage"}};
   Panel loss, rate;
   loss.title = "Loss";
@@ -22,16 +24,23 @@ std::vector<Figure> curve_figures(const StudyView& view) {
   rate.y = {.label = "learning rate", .low = 0};
   int color = 0;
   for (const auto& [model, records] : view.models) {
-    Series line{view.names.at(model), color, Look::kLine, {}}, lr = line, held{"held-out text", color, Look::kPoints, {}};
+    Series line{view.names.at(model), color, Look::kLine, {}}, lr = line,
+                                                               held{"held-out text", color, Look::kPoints, {}};
     ++color;
     std::map<double, const Record*> points;
     for (const auto& r : records) {
       const double tokens = extra_number(r, "tokens");
       if (!std::isfinite(tokens)) continue;
-      figure.table.push_back({view.names.at(model), number_text(tokens, 9), r.metric, number_text(r.value, 6), number_text(error_of(r)), extra_text(r, "stage")});
+      figure.table.push_back({view.names.at(model), number_text(tokens, 9), r.metric, number_text(r.value, 6),
+                              number_text(error_of(r)), extra_text(r, "stage")});
       if (r.metric == "loss") points[tokens] = &r;
       if (r.metric == "validation_loss") {
-        held.marks.push_back({.x = tokens, .y = r.value, .error = error_of(r), .tip = fmt::format("{}|held-out loss: {} ± {}|tokens: {}", view.names.at(model), number_text(r.value), number_text(error_of(r), 2), number_text(tokens, 6))});
+        held.marks.push_back(
+            {.x = tokens,
+             .y = r.value,
+             .error = error_of(r),
+             .tip = fmt::format("{}|held-out loss: {} ± {}|tokens: {}", view.names.at(model), number_text(r.value),
+                                number_text(error_of(r), 2), number_text(tokens, 6))});
       }
     }
     std::string stage;
@@ -44,8 +53,14 @@ std::vector<Figure> curve_figures(const StudyView& view) {
       }
       stage = now;
       if (i++ % every != 0 && i != points.size()) continue;
-      line.marks.push_back({.x = tokens, .y = r->value, .tip = fmt::format("{}|loss: {}|tokens: {}|stage: {}", view.names.at(model), number_text(r->value), number_text(tokens, 6), now)});
-      lr.marks.push_back({.x = tokens, .y = extra_number(*r, "lr"), .tip = fmt::format("{}|learning rate: {}|tokens: {}", view.names.at(model), number_text(extra_number(*r, "lr")), number_text(tokens, 6))});
+      line.marks.push_back({.x = tokens,
+                            .y = r->value,
+                            .tip = fmt::format("{}|loss: {}|tokens: {}|stage: {}", view.names.at(model),
+                                               number_text(r->value), number_text(tokens, 6), now)});
+      lr.marks.push_back({.x = tokens,
+                          .y = extra_number(*r, "lr"),
+                          .tip = fmt::format("{}|learning rate: {}|tokens: {}", view.names.at(model),
+                                             number_text(extra_number(*r, "lr")), number_text(tokens, 6))});
     }
     loss.series.push_back(std::move(line));
     if (!held.marks.empty()) loss.series.push_back(std::move(held));
@@ -64,7 +79,8 @@ struct Place {
 };
 
 // Points of one source and the line along those that no other one beats. cost_sign -1: less is better.
-void add_points(Panel& panel, const std::string& source, const std::vector<Place>& places, double cost_sign, Look look, const std::string& cost_name, const std::string& third_name) {
+void add_points(Panel& panel, const std::string& source, const std::vector<Place>& places, double cost_sign, Look look,
+                const std::string& cost_name, const std::string& third_name) {
   double largest = 1e-12;
   for (const auto& p : places) {
     if (std::isfinite(p.third)) largest = std::max(largest, p.third);
@@ -73,9 +89,15 @@ void add_points(Panel& panel, const std::string& source, const std::vector<Place
   std::vector<std::vector<double>> values;
   for (const auto& p : places) {
     values.push_back({cost_sign * p.cost, p.accuracy});
-    points.marks.push_back({.x = p.cost > 0 ? p.cost : kNaN, .y = p.accuracy, .error = p.error, .size = std::isfinite(p.third) ? p.third / largest : kNaN, .label = p.label,
-                            .tip = fmt::format("{} ({})|accuracy: {}{}|{}: {}|{}: {}", p.name, source, fraction_text(p.accuracy),
-                                               std::isfinite(p.error) ? fmt::format(" ± {:.2f}", 100 * p.error) : "", cost_name, number_text(p.cost), third_name, number_text(p.third))});
+    points.marks.push_back(
+        {.x = p.cost > 0 ? p.cost : kNaN,
+         .y = p.accuracy,
+         .error = p.error,
+         .size = std::isfinite(p.third) ? p.third / largest : kNaN,
+         .label = p.label,
+         .tip = fmt::format("{} ({})|accuracy: {}{}|{}: {}|{}: {}", p.name, source, fraction_text(p.accuracy),
+                            std::isfinite(p.error) ? fmt::format(" ± {:.2f}", 100 * p.error) : "", cost_name,
+                            number_text(p.cost), third_name, number_text(p.third))});
   }
   const auto front = pareto_front(values);
   Series line{source + ": Pareto front", look == Look::kPoints ? 0 : 4, Look::kLine, {}, true};
@@ -104,9 +126,12 @@ std::vector<RoadmapRow> shown_rows(const Roadmap& roadmap, std::vector<std::stri
   const auto recall = pareto_front(values[0]), general = pareto_front(values[1]);
   std::vector<RoadmapRow> rows;
   for (std::size_t i = 0; i < roadmap.rows.size(); ++i) {
-    if (rows.size() < kMostRows || ((recall[i] || general[i]) && rows.size() < 2 * kMostRows)) rows.push_back(roadmap.rows[i]);
+    if (rows.size() < kMostRows || ((recall[i] || general[i]) && rows.size() < 2 * kMostRows))
+      rows.push_back(roadmap.rows[i]);
   }
-  notes->push_back(fmt::format("{} of {} designs are drawn: the first ones and those on a front; the roadmap's table has all.", rows.size(), roadmap.rows.size()));
+  notes->push_back(
+      fmt::format("{} of {} designs are drawn: the first ones and those on a front; the roadmap's table has all.",
+                  rows.size(), roadmap.rows.size()));
   return rows;
 }
 
@@ -117,22 +142,30 @@ Figure tradeoff_figure(const Roadmap& roadmap) {
   const auto rows = shown_rows(roadmap, &figure.notes);
   figure.id = "tradeoff";
   figure.title = "Accuracy against cache and throughput";
-  figure.caption = "Filled: ours, one standard error; rings: the paper's (300M parameters, one A100). Area: the third quantity, relative to the largest of its source. Dashed: Pareto fronts, the "
-                   "designs that no other one beats in both. As figures 2 and 9 of the paper.";
-  figure.table = {{"source", "design", "suite", "accuracy", "stderr", "cache MB", "decode tok/s", "on the front of cache", "on the front of throughput"}};
+  figure.caption =
+      "Filled: ours, one standard error; rings: the paper's (300M parameters, one A100). Area: the third quantity, "
+      "relative to the largest of its source. Dashed: Pareto fronts, the "
+      "designs that no other one beats in both. As figures 2 and 9 of the paper.";
+  figure.table = {{"source", "design", "suite", "accuracy", "stderr", "cache MB", "decode tok/s",
+                   "on the front of cache", "on the front of throughput"}};
   for (const bool recall : {true, false}) {
     for (const bool cache : {true, false}) {
       Panel panel;
-      panel.title = fmt::format("{} accuracy against {}", recall ? "Recall" : "General", cache ? "cache" : "throughput");
+      panel.title =
+          fmt::format("{} accuracy against {}", recall ? "Recall" : "General", cache ? "cache" : "throughput");
       panel.x = {.label = cache ? "cache, MB (log)" : "decode, tokens/s (log)", .log = true};
       panel.y = {.label = "accuracy, %", .percent = true};
       std::vector<Place> ours, paper;
       for (const auto& r : rows) {
         const auto& e = recall ? r.recall : r.general;
-        const std::string label = r.row > 0 ? std::to_string(r.row) : r.design, name = r.row > 0 ? fmt::format("row {}, {}", r.row, r.title) : r.title;
-        if (r.was_run) ours.push_back({cache ? r.cache_mb_paper : r.decode.value, e.value, e.error, cache ? r.decode.value : r.cache_mb_paper, name, label});
+        const std::string label = r.row > 0 ? std::to_string(r.row) : r.design,
+                          name = r.row > 0 ? fmt::format("row {}, {}", r.row, r.title) : r.title;
+        if (r.was_run)
+          ours.push_back({cache ? r.cache_mb_paper : r.decode.value, e.value, e.error,
+                          cache ? r.decode.value : r.cache_mb_paper, name, label});
         if (r.paper) {
-          paper.push_back({cache ? r.paper->cache_mb : r.paper->throughput_tok_s, recall ? r.paper->recall : r.paper->general, kNaN,
+          paper.push_back({cache ? r.paper->cache_mb : r.paper->throughput_tok_s,
+                           recall ? r.paper->recall : r.paper->general, kNaN,
                            cache ? r.paper->throughput_tok_s : r.paper->cache_mb, name, label});
         }
       }
@@ -147,11 +180,15 @@ Figure tradeoff_figure(const Roadmap& roadmap) {
         for (const auto& r : rows) {
           if (list ? !r.was_run : !r.paper.has_value()) continue;
           const auto& e = recall ? r.recall : r.general;
-          const double accuracy = list ? e.value : recall ? r.paper->recall : r.paper->general, mb = list ? r.cache_mb_paper : r.paper->cache_mb,
+          const double accuracy = list     ? e.value
+                                  : recall ? r.paper->recall
+                                           : r.paper->general,
+                       mb = list ? r.cache_mb_paper : r.paper->cache_mb,
                        speed = list ? r.decode.value : r.paper->throughput_tok_s;
           by_cache.push_back({-mb, accuracy});
           by_speed.push_back({speed, accuracy});
-          lines.push_back({source, r.design, recall ? "recall" : "general", number_text(accuracy, 6), list ? number_text(e.error) : "", number_text(mb, 6), number_text(speed, 6)});
+          lines.push_back({source, r.design, recall ? "recall" : "general", number_text(accuracy, 6),
+                           list ? number_text(e.error) : "", number_text(mb, 6), number_text(speed, 6)});
         }
         const auto cache_front = pareto_front(by_cache), speed_front = pareto_front(by_speed);
         for (std::size_t i = 0; i < lines.size(); ++i) {

@@ -18,7 +18,9 @@ struct ModelKey {
   std::string design, size;
   std::uint64_t seed = 0;
   auto operator<=>(const ModelKey& other) const {
-    const auto key = [](const ModelKey& k) { return std::make_tuple(k.row > 0 ? k.row : 1000000, k.design, k.size, k.seed); };
+    const auto key = [](const ModelKey& k) {
+      return std::make_tuple(k.row > 0 ? k.row : 1000000, k.design, k.size, k.seed);
+    };
     return key(*this) <=> key(other);
   }
   bool operator==(const ModelKey& other) const { return (*this <=> other) == 0; }

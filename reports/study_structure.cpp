@@ -21,12 +21,16 @@ std::vector<Figure> field_figures(const StudyView& view) {
   Figure scatter, profile;
   scatter.id = "receptive-field";
   scatter.title = "Effective receptive field against cache";
-  scatter.caption = "Mean distance to the input positions that the output at the last position depends on, weighted by the gradient; whiskers: one standard error over prompts. Numbers: "
-                    "rows of the roadmap. Up and to the left is better. As figure 11 of the paper.";
-  scatter.table = {{"model", "cache MB", "mean distance", "stderr", "90 % within", "share of meta tokens", "prompt length"}};
+  scatter.caption =
+      "Mean distance to the input positions that the output at the last position depends on, weighted by the gradient; "
+      "whiskers: one standard error over prompts. Numbers: "
+      "rows of the roadmap. Up and to the left is better. As figure 11 of the paper.";
+  scatter.table = {
+      {"model", "cache MB", "mean distance", "stderr", "90 % within", "share of meta tokens", "prompt length"}};
   profile.id = "receptive-field-profile";
   profile.title = "Effective receptive field: share of the gradient by distance";
-  profile.caption = "Share of the gradient's norm that falls on positions so many tokens back, in stretches that double.";
+  profile.caption =
+      "Share of the gradient's norm that falls on positions so many tokens back, in stretches that double.";
   profile.table = {{"model", "from", "to", "share"}};
   Panel points, lines;
   points.x = {.label = "cache, MB (log)", .log = true};
@@ -40,9 +44,15 @@ std::vector<Figure> field_figures(const StudyView& view) {
     for (const auto& r : records) {
       const double cache = extra_number(r, "cache_mb");
       if (r.metric == "mean_distance") {
-        ours.marks.push_back({.x = cache > 0 ? cache : kNaN, .y = r.value, .error = error_of(r), .label = view.labels.at(model),
-                              .tip = fmt::format("{}|mean distance: {} ± {} tokens|cache: {} MB", view.names.at(model), number_text(r.value), number_text(error_of(r), 2), number_text(cache))});
-        scatter.table.push_back({view.names.at(model), number_text(cache), number_text(r.value), number_text(error_of(r)), number_text(extra_number(r, "span90")),
+        ours.marks.push_back(
+            {.x = cache > 0 ? cache : kNaN,
+             .y = r.value,
+             .error = error_of(r),
+             .label = view.labels.at(model),
+             .tip = fmt::format("{}|mean distance: {} ± {} tokens|cache: {} MB", view.names.at(model),
+                                number_text(r.value), number_text(error_of(r), 2), number_text(cache))});
+        scatter.table.push_back({view.names.at(model), number_text(cache), number_text(r.value),
+                                 number_text(error_of(r)), number_text(extra_number(r, "span90")),
                                  number_text(extra_number(r, "meta")), number_text(extra_number(r, "length"))});
       } else if (r.metric == "share") {
         const int from = extra_int(r, "from", 0), to = extra_int(r, "to", 0);
@@ -50,7 +60,10 @@ std::vector<Figure> field_figures(const StudyView& view) {
         auto& names = lines.x.categories;
         auto at = std::find(names.begin(), names.end(), name);
         if (at == names.end()) at = names.insert(names.end(), name);
-        line.marks.push_back({.x = static_cast<double>(at - names.begin()), .y = r.value, .tip = fmt::format("{}|{} tokens back: {}", view.names.at(model), name, fraction_text(r.value))});
+        line.marks.push_back(
+            {.x = static_cast<double>(at - names.begin()),
+             .y = r.value,
+             .tip = fmt::format("{}|{} tokens back: {}", view.names.at(model), name, fraction_text(r.value))});
         profile.table.push_back({view.names.at(model), std::to_string(from), std::to_string(to), number_text(r.value)});
       }
     }
@@ -75,7 +88,8 @@ std::map<int, LayerMass> by_layer(const std::vector<Record>& records, const std:
   for (const auto& r : records) {
     if (r.metric != "mass" || r.task != "all" || extra_text(r, "branch") != branch) continue;
     auto& l = layers[extra_int(r, "layer")];
-    l.meta += extra_number(r, "meta", 0), l.bos += extra_number(r, "bos", 0), l.self += extra_number(r, "self", 0), l.cross += extra_number(r, "cross", 0);
+    l.meta += extra_number(r, "meta", 0), l.bos += extra_number(r, "bos", 0), l.self += extra_number(r, "self", 0),
+        l.cross += extra_number(r, "cross", 0);
     l.entropy += extra_number(r, "entropy", 0);
     ++l.heads;
   }
@@ -90,13 +104,19 @@ Panel mass_panel(const std::string& title, const std::map<int, LayerMass>& layer
   panel.title = title_text(title);
   panel.x.label = "layer";
   panel.y = {.label = "share of the mass, %", .low = 0, .high = 1, .percent = true};
-  const std::pair<const char*, double LayerMass::*> parts[] = {{"meta tokens", &LayerMass::meta}, {"BOS", &LayerMass::bos}, {"self", &LayerMass::self}, {"cross (all others)", &LayerMass::cross}};
+  const std::pair<const char*, double LayerMass::*> parts[] = {{"meta tokens", &LayerMass::meta},
+                                                               {"BOS", &LayerMass::bos},
+                                                               {"self", &LayerMass::self},
+                                                               {"cross (all others)", &LayerMass::cross}};
   const int colors[] = {2, 1, 3, 0};
   for (int k = 0; k < 4; ++k) {
     Series s{parts[k].first, colors[k], Look::kStack, {}};
     double at = 0;
     for (const auto& [layer, l] : layers) {
-      s.marks.push_back({.x = at++, .y = l.*parts[k].second, .tip = fmt::format("Layer {}|{}: {}", layer, parts[k].first, fraction_text(l.*parts[k].second))});
+      s.marks.push_back(
+          {.x = at++,
+           .y = l.*parts[k].second,
+           .tip = fmt::format("Layer {}|{}: {}", layer, parts[k].first, fraction_text(l.*parts[k].second))});
     }
     panel.series.push_back(std::move(s));
   }
@@ -108,20 +128,25 @@ Figure mass_figure(const StudyView& view) {
   Figure figure;
   figure.id = "attention-mass";
   figure.title = "Where attention goes: meta tokens, BOS, self, cross";
-  figure.caption = "Share of the attention of text positions, mean over heads, prompts and positions; for Mamba heads the absolute implicit attention, each row scaled to one. As figure 7 of "
-                   "the paper.";
+  figure.caption =
+      "Share of the attention of text positions, mean over heads, prompts and positions; for Mamba heads the absolute "
+      "implicit attention, each row scaled to one. As figure 7 of "
+      "the paper.";
   figure.table = {{"model", "layer", "branch", "head", "meta", "bos", "self", "cross", "entropy, nats", "queries"}};
   for (const auto& [model, records] : view.models) {
     for (const auto& r : records) {
       if (r.metric != "mass" || r.task != "all") continue;
       const int head = extra_int(r, "head");
-      figure.table.push_back({view.names.at(model), std::to_string(extra_int(r, "layer")), branch_name(extra_text(r, "branch")), head < 0 ? "all" : std::to_string(head),
-                              number_text(extra_number(r, "meta")), number_text(extra_number(r, "bos")), number_text(extra_number(r, "self")), number_text(extra_number(r, "cross")),
+      figure.table.push_back({view.names.at(model), std::to_string(extra_int(r, "layer")),
+                              branch_name(extra_text(r, "branch")), head < 0 ? "all" : std::to_string(head),
+                              number_text(extra_number(r, "meta")), number_text(extra_number(r, "bos")),
+                              number_text(extra_number(r, "self")), number_text(extra_number(r, "cross")),
                               number_text(extra_number(r, "entropy")), std::to_string(r.n)});
     }
     for (const char* branch : {"attention", "ssm"}) {
       const auto layers = by_layer(records, branch);
-      if (!layers.empty() && figure.panels.size() < 2 * kModels) figure.panels.push_back(mass_panel(fmt::format("{}: {}", branch_name(branch), view.names.at(model)), layers));
+      if (!layers.empty() && figure.panels.size() < 2 * kModels)
+        figure.panels.push_back(mass_panel(fmt::format("{}: {}", branch_name(branch), view.names.at(model)), layers));
     }
   }
   return figure;
@@ -131,7 +156,9 @@ Figure entropy_figure(const StudyView& view) {
   Figure figure;
   figure.id = "attention-entropy";
   figure.title = "Entropy of attention";
-  figure.caption = "Mean entropy of a query's attention in nats, by layer, mean over heads: low is focused. Right: the implicit attention of the Mamba heads.";
+  figure.caption =
+      "Mean entropy of a query's attention in nats, by layer, mean over heads: low is focused. Right: the implicit "
+      "attention of the Mamba heads.";
   figure.table = {{"model", "branch", "layer", "entropy, nats"}};
   for (const char* branch : {"attention", "ssm"}) {
     Panel panel;
@@ -142,8 +169,12 @@ Figure entropy_figure(const StudyView& view) {
     for (const auto& [model, records] : view.models) {
       Series line{view.names.at(model), color++, Look::kLine, {}};
       for (const auto& [layer, l] : by_layer(records, branch)) {
-        line.marks.push_back({.x = static_cast<double>(layer), .y = l.entropy, .tip = fmt::format("{}|layer: {}|entropy: {} nats", view.names.at(model), layer, number_text(l.entropy))});
-        figure.table.push_back({view.names.at(model), branch_name(branch), std::to_string(layer), number_text(l.entropy)});
+        line.marks.push_back(
+            {.x = static_cast<double>(layer),
+             .y = l.entropy,
+             .tip = fmt::format("{}|layer: {}|entropy: {} nats", view.names.at(model), layer, number_text(l.entropy))});
+        figure.table.push_back(
+            {view.names.at(model), branch_name(branch), std::to_string(layer), number_text(l.entropy)});
       }
       if (!line.marks.empty()) panel.series.push_back(std::move(line));
     }
@@ -156,15 +187,25 @@ Figure meta_figure(const StudyView& view) {
   Figure figure;
   figure.id = "meta-by-domain";
   figure.title = "Which meta tokens a domain uses";
-  figure.caption = "Attention mass on each meta token, mean over layers, heads and positions, by the domain of the prompt. As figure 5 of the paper.";
+  figure.caption =
+      "Attention mass on each meta token in the last layer with attention, mean over heads and positions, by the "
+      "domain of the prompt. As figure 5 of the paper.";
   figure.table = {{"model", "domain", "meta token", "mass"}};
   for (const auto& [model, records] : view.models) {
     std::map<std::string, std::pair<std::vector<double>, int>> domains;
+    int last = -1;
     for (const auto& r : records) {
-      if (r.metric != "mass" || r.task == "all" || extra_text(r, "branch") != "attention" || !r.extra.contains("by_meta") || !r.extra["by_meta"].is_array()) continue;
+      if (r.metric == "mass" && extra_text(r, "branch") == "attention") last = std::max(last, extra_int(r, "layer"));
+    }
+    for (const auto& r : records) {
+      if (extra_int(r, "layer") != last) continue;
+      if (r.metric != "mass" || r.task == "all" || extra_text(r, "branch") != "attention" ||
+          !r.extra.contains("by_meta") || !r.extra["by_meta"].is_array())
+        continue;
       auto& [sum, n] = domains[r.task];
       sum.resize(std::max(sum.size(), r.extra["by_meta"].size()), 0.0);
-      for (std::size_t i = 0; i < r.extra["by_meta"].size(); ++i) sum[i] += r.extra["by_meta"][i].is_number() ? r.extra["by_meta"][i].get<double>() : 0;
+      for (std::size_t i = 0; i < r.extra["by_meta"].size(); ++i)
+        sum[i] += r.extra["by_meta"][i].is_number() ? r.extra["by_meta"][i].get<double>() : 0;
       ++n;
     }
     Panel panel;
@@ -176,7 +217,9 @@ Figure meta_figure(const StudyView& view) {
       Series line{domain, color++, Look::kLine, {}};
       for (std::size_t i = 0; i < entry.first.size(); ++i) {
         const double v = entry.first[i] / entry.second;
-        line.marks.push_back({.x = static_cast<double>(i), .y = v, .tip = fmt::format("{}|meta token: {}|mass: {}", domain, i, fraction_text(v))});
+        line.marks.push_back({.x = static_cast<double>(i),
+                              .y = v,
+                              .tip = fmt::format("{}|meta token: {}|mass: {}", domain, i, fraction_text(v))});
         figure.table.push_back({view.names.at(model), domain, std::to_string(i), number_text(v)});
       }
       if (!line.marks.empty()) panel.series.push_back(std::move(line));
@@ -191,17 +234,23 @@ Figure map_figure(const StudyView& view) {
   Figure figure;
   figure.id = "composed-map";
   figure.title = "The attention map of one prompt, as it is composed";
-  figure.caption = "Rows: positions of the text that look; columns: meta tokens (m), then the text. Attention (mean over heads) and the implicit attention of the Mamba heads, weighted by the "
-                   "magnitude of their branches, mean over layers. Each map from white to its largest value. As figure 6 of the paper.";
+  figure.caption =
+      "Rows: positions of the text that look; columns: meta tokens (m), then the text. Attention (mean over heads) and "
+      "the implicit attention of the Mamba heads, weighted by the "
+      "magnitude of their branches, mean over layers. Each map from white to its largest value. As figure 6 of the "
+      "paper.";
   figure.table = {{"model", "layer", "part", "share of attention", "position", "looks at", "weight"}};
   bool parts = true;  // of the first model its layers and parts, of the others the mean over layers
   for (const int rank : {2, 1, 0}) {
     for (const auto& [model, records] : view.models) {
       const auto any = [&](const auto& test) { return std::any_of(records.begin(), records.end(), test); };
-      const bool both = any([](const Record& r) { return extra_text(r, "part") == "ssm"; }), meta_tokens = any([](const Record& r) { return r.metric == "map" && extra_int(r, "meta", 0) > 0; });
+      const bool both = any([](const Record&r) { return extra_text(r, "part") == "ssm"; }),
+                 meta_tokens = any([](const Record&r) { return r.metric == "map" && extra_int(r, "meta", 0) > 0; });
       bool shown = false;
       for (const auto& r : records) {
-        if (r.metric != "map" || both + (both && meta_tokens) != rank || figure.panels.size() >= kMaps || (!parts && extra_int(r, "layer") >= 0)) continue;
+        if (r.metric != "map" || both + (both && meta_tokens) != rank || figure.panels.size() >= kMaps ||
+            (!parts && extra_int(r, "layer") >= 0))
+          continue;
         if (parts && figure.panels.size() >= 4) continue;
         const auto& map = r.extra.value("map", nlohmann::json::array());
         const int meta = extra_int(r, "meta", 0), layer = extra_int(r, "layer");
@@ -209,8 +258,13 @@ Figure map_figure(const StudyView& view) {
         Heat heat;
         heat.high = 1e-9;
         const auto& tokens = r.extra.value("tokens", nlohmann::json::array());
-        const auto word = [&](std::size_t i) { return i < tokens.size() && tokens[i].is_string() ? tokens[i].get<std::string>() : std::to_string(i); };
-        for (std::size_t c = 0; c < map[0].size(); ++c) heat.columns.push_back(c < static_cast<std::size_t>(std::max(0, meta)) ? fmt::format("m{}", c) : word(c - static_cast<std::size_t>(std::max(0, meta))));
+        const auto word = [&](std::size_t i) {
+          return i < tokens.size() && tokens[i].is_string() ? tokens[i].get<std::string>() : std::to_string(i);
+        };
+        for (std::size_t c = 0; c < map[0].size(); ++c)
+          heat.columns.push_back(c < static_cast<std::size_t>(std::max(0, meta))
+                                     ? fmt::format("m{}", c)
+                                     : word(c - static_cast<std::size_t>(std::max(0, meta))));
         for (std::size_t i = 0; i < map.size(); ++i) {
           heat.rows.push_back(word(i));
           heat.values.emplace_back();
@@ -222,10 +276,14 @@ Figure map_figure(const StudyView& view) {
         }
         if (meta > 0) heat.line_before = meta, heat.line_text = "meta | text";
         heat.high = std::min(heat.high, 0.6);  // a few full cells must not hide the rest
-        const std::string place = layer < 0 ? "mean of layers" : fmt::format("layer {}, {}", layer, extra_text(r, "part"));
+        const std::string place =
+            layer < 0 ? "mean of layers" : fmt::format("layer {}, {}", layer, extra_text(r, "part"));
         for (std::size_t i = 0; i < map.size() && figure.table.size() < 4000; ++i) {
           for (std::size_t c = 0; c < heat.columns.size(); ++c) {
-            if (heat.values[i][c] >= 0.02) figure.table.push_back({view.names.at(model), layer < 0 ? "mean" : std::to_string(layer), extra_text(r, "part"), number_text(r.value), heat.rows[i], heat.columns[c], number_text(heat.values[i][c])});
+            if (heat.values[i][c] >= 0.02)
+              figure.table.push_back({view.names.at(model), layer < 0 ? "mean" : std::to_string(layer),
+                                      extra_text(r, "part"), number_text(r.value), heat.rows[i], heat.columns[c],
+                                      number_text(heat.values[i][c])});
           }
         }
         Panel panel;
@@ -254,12 +312,16 @@ std::vector<Figure> magnitude_figures(const StudyView& view) {
   Figure figure;
   figure.id = "magnitudes";
   figure.title = "How large the branches and their gates are";
-  figure.caption = "Root mean square of a branch's output before its norm, mean |gate| that it learned, and both together as they enter the fusion, by layer. As figure 12 of the paper.";
+  figure.caption =
+      "Root mean square of a branch's output before its norm, mean |gate| that it learned, and both together as they "
+      "enter the fusion, by layer. As figure 12 of the paper.";
   figure.table = {{"model", "layer", "branch", "what", "value"}};
-  const std::pair<const char*, const char*> parts[] = {{"output", "output, before the norm"}, {"gate", "gate"}, {"fused", "behind norm and gate"}};
+  const std::pair<const char*, const char*> parts[] = {
+      {"output", "output, before the norm"}, {"gate", "gate"}, {"fused", "behind norm and gate"}};
   for (const auto& [model, records] : view.models) {
     for (const auto& r : records) {
-      figure.table.push_back({view.names.at(model), std::to_string(extra_int(r, "layer")), branch_name(extra_text(r, "branch")), r.metric, number_text(r.value)});
+      figure.table.push_back({view.names.at(model), std::to_string(extra_int(r, "layer")),
+                              branch_name(extra_text(r, "branch")), r.metric, number_text(r.value)});
     }
     for (const auto& [metric, words] : parts) {
       Panel panel;
@@ -274,7 +336,10 @@ std::vector<Figure> magnitude_figures(const StudyView& view) {
           if (r.metric != metric || extra_text(r, "branch") != branch) continue;
           const int layer = extra_int(r, "layer");
           layers = std::max(layers, layer + 1);
-          s.marks.push_back({.x = static_cast<double>(layer), .y = r.value, .tip = fmt::format("Layer {}, {}|{}: {}", layer, branch_name(branch), words, number_text(r.value))});
+          s.marks.push_back(
+              {.x = static_cast<double>(layer),
+               .y = r.value,
+               .tip = fmt::format("Layer {}, {}|{}: {}", layer, branch_name(branch), words, number_text(r.value))});
         }
         if (!s.marks.empty()) panel.series.push_back(std::move(s));
       }

@@ -10,7 +10,8 @@
 namespace hymba::reports {
 namespace {
 
-Record study(const std::string& study, const std::string& design, const std::string& metric, double value, nlohmann::json extra) {
+Record study(const std::string& study, const std::string& design, const std::string& metric, double value,
+             nlohmann::json extra) {
   Record r = make_record(design, metric, value, 0, "facts");
   r.study = study;
   r.error = 0.01;
@@ -32,7 +33,13 @@ std::vector<Record> heads() {
     for (const char* branch : {"attention", "ssm"}) {
       const double difference = layer == 0 && branch == std::string("ssm") ? -0.4 : -0.01 * layer;
       records.push_back(study("heads", "row-09", "acc", 0.5 + difference,
-                              {{"layer", layer}, {"branch", branch}, {"head", nullptr}, {"baseline", 0.5}, {"difference", difference}, {"stderr", 0.01}, {"layers", 6}}));
+                              {{"layer", layer},
+                               {"branch", branch},
+                               {"head", nullptr},
+                               {"baseline", 0.5},
+                               {"difference", difference},
+                               {"stderr", 0.01},
+                               {"layers", 6}}));
     }
   }
   return records;
@@ -66,7 +73,8 @@ TEST(StudyFigures, OtherOptionsAndCommitsOfOneRunAreNamed) {
 TEST(StudyFigures, DamagedRecordsLeaveFiguresThatSayNotRun) {
   std::vector<Record> records = heads();
   for (auto& r : records) r.extra = {{"layer", 0}, {"branch", "ssm"}, {"difference", "much"}};
-  for (const char* name : {"needle", "erf", "attention", "magnitudes", "curves"}) records.push_back(study(name, "row-09", "map", kNaN, {{"map", "broken"}, {"length", "long"}}));
+  for (const char* name : {"needle", "erf", "attention", "magnitudes", "curves"})
+    records.push_back(study(name, "row-09", "map", kNaN, {{"map", "broken"}, {"length", "long"}}));
   for (const auto& figure : study_figures(records)) EXPECT_FALSE(figure_svg(figure).empty());
   const auto page = render_page(records, paper_rows());
   EXPECT_EQ(count(page, "<section"), count(page, "</section>"));

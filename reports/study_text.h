@@ -10,9 +10,15 @@
 
 namespace hymba::reports {
 
-inline std::string number_text(double v, int digits = 4) { return std::isfinite(v) ? fmt::format("{:.{}g}", v, digits) : std::string(); }
-inline std::string points_text(double v) { return std::isfinite(v) ? fmt::format("{:+.2f}", v * 100) : std::string("–"); }
-inline std::string fraction_text(double v) { return std::isfinite(v) ? fmt::format("{:.2f} %", v * 100) : std::string("–"); }
+inline std::string number_text(double v, int digits = 4) {
+  return std::isfinite(v) ? fmt::format("{:.{}g}", v, digits) : std::string();
+}
+inline std::string points_text(double v) {
+  return std::isfinite(v) ? fmt::format("{:+.2f}", v * 100) : std::string("–");
+}
+inline std::string fraction_text(double v) {
+  return std::isfinite(v) ? fmt::format("{:.2f} %", v * 100) : std::string("–");
+}
 inline int extra_int(const Record& r, const char* key, int fallback = -1) {
   const double v = extra_number(r, key);
   return std::isfinite(v) && std::abs(v) < 1e9 ? static_cast<int>(v) : fallback;

@@ -37,19 +37,24 @@ StudyView view_study(const std::vector<Record>& records, const std::string& stud
     commits[piece].insert(r.commit);
     std::string title = extra_text(r, "title");
     if (title.empty()) title = r.design;
-    view.names[key] = (key.row > 0 ? fmt::format("row {}, {}", key.row, title) : title == r.design ? title : fmt::format("{}, {}", r.design, title)) +
+    view.names[key] = (key.row > 0         ? fmt::format("row {}, {}", key.row, title)
+                       : title == r.design ? title
+                                           : fmt::format("{}, {}", r.design, title)) +
                       (key.seed != 0 ? fmt::format(" (seed {})", key.seed) : "");
-    view.labels[key] = (key.row > 0 ? std::to_string(key.row) : r.design) + (key.seed != 0 ? fmt::format("/{}", key.seed) : "");
+    view.labels[key] =
+        (key.row > 0 ? std::to_string(key.row) : r.design) + (key.seed != 0 ? fmt::format("/{}", key.seed) : "");
   }
   for (const auto& [piece, set] : hashes) {
     if (set.size() > 1 && several.insert(view.names[piece.first]).second) {
-      view.notes.push_back(fmt::format("{}: measured under {} sets of options; the newest one is shown.", view.names[piece.first], set.size()));
+      view.notes.push_back(fmt::format("{}: measured under {} sets of options; the newest one is shown.",
+                                       view.names[piece.first], set.size()));
     }
   }
   for (const auto& [piece, set] : commits) {
     if (set.size() > 1) {
-      view.notes.push_back(fmt::format("{}{}: Records of one run come from {} commits ({}); they may contradict each other.", view.names[piece.first],
-                                       piece.second.empty() ? "" : ", " + piece.second, set.size(), fmt::join(set, ", ")));
+      view.notes.push_back(fmt::format(
+          "{}{}: Records of one run come from {} commits ({}); they may contradict each other.",
+          view.names[piece.first], piece.second.empty() ? "" : ", " + piece.second, set.size(), fmt::join(set, ", ")));
     }
   }
   return view;
@@ -80,8 +85,9 @@ std::vector<Figure> study_figures(const std::vector<Record>& records) {
     }
   };
   using Make = std::vector<Figure> (*)(const StudyView&);
-  const std::pair<const char*, Make> studies[] = {{"heads", head_figures},           {"needle", needle_figures},         {"erf", field_figures},
-                                                  {"attention", attention_figures}, {"magnitudes", magnitude_figures}, {"curves", curve_figures}};
+  const std::pair<const char*, Make> studies[] = {
+      {"heads", head_figures},          {"needle", needle_figures},        {"erf", field_figures},
+      {"attention", attention_figures}, {"magnitudes", magnitude_figures}, {"curves", curve_figures}};
   for (const auto& [study, make] : studies) {
     const auto view = view_study(records, study);
     if (!view.models.empty()) add(make(view), view);

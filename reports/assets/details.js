@@ -7,8 +7,9 @@ H.layerMap = row => {
       'div', {class: 'block'}, H.el('h4', {}, 'Layers'), H.el('ol', {class: 'layers'}, row.layers.map((l, i) => {
         const kind = /parallel|hybrid/.test(l.mixer) ? 'hybrid' :
             /mamba|ssm/.test(l.mixer)                ? 'mamba' :
-            /ffn|mlp/.test(l.mixer)                  ? 'ffn' :
-                                                       'attention';
+            /attention/.test(l.mixer)                ? 'attention' :
+            /ffn|mlp|glu|relu/.test(l.mixer)         ? 'ffn' :
+                                                       'mamba';  // a mixer of the user's own
         const attends = kind === 'hybrid' || kind === 'attention';
         const parts = [
           l.mixer, attends ? (l.window ? `window ${l.window}` : 'full attention') : null,
