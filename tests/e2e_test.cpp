@@ -175,5 +175,94 @@ TEST(Cli, AFullDiskIsAFailureNotASilence) {
   EXPECT_EQ(WEXITSTATUS(status), 1);
 }
 
+// A few steps of training are enough for what is asked of studies here.
+fs::path tiny_model(const std::string& row) {
+  const auto folder = scratch("study_" + row);
+  EXPECT_EQ(run(fmt::format("train {} --size smoke --steps 6 --out {}", row, folder.string())).code, 0);
+  return folder;
+}
+
+TEST(Studies, HeadsGivesTheContractsKeysAndIsNotMeasuredTwice) {
+  const auto model = tiny_model("9"), out = scratch("heads");
+  const std::string arguments = fmt::format("heads {} --tasks facts,records --limit 8 --layers 0,3 --per-head --speedup --format json --out {}", model.string(), out.string());
+  const auto first = run(arguments);
+  ASSERT_EQ(first.code, 0) << first.err;
+  int removals = 0;
+  for (const auto& line : lines_of(first.out)) {
+    if (line.contains("speedup")) continue;
+    ++removals;
+    for (const char* key : {"layer", "branch", "head", "task", "value", "baseline", "difference", "stderr"}) EXPECT_TRUE(line.contains(key)) << key;
+    EXPECT_NEAR(line["value"].get<double>() - line["baseline"].get<double>(), line["difference"].get<double>(), 1e-9);
+  }
+  EXPECT_EQ(removals, 2 * 2 * (1 + 1 + 8));  // tasks, layers; both branches and 8 heads
+  const auto before = read_file(out / "records.jsonl");
+  EXPECT_EQ(run(arguments).out, first.out);
+  EXPECT_EQ(read_file(out / "records.jsonl"), before);
+  EXPECT_MISTAKE(fmt::format("heads {} --layers 7", model.string()), "layers 0-5");
+  EXPECT_MISTAKE(fmt::format("heads {} --mode mean --fusion whole", model.string()), "--fusion whole");
+  EXPECT_MISTAKE(fmt::format("heads {} --tasks nonsense", model.string()), "no such task");
+  EXPECT_MISTAKE(fmt::format("heads {} --branch attention", tiny_model("1").string()), "attention branch");
+  EXPECT_MISTAKE("heads /nowhere", "/nowhere");
+}
+
+TEST(Studies, AllOfARoadmapAndTheirFiguresInThePage) {
+  const auto out = scratch("studied");
+  ASSERT_EQ(run("roadmap --size smoke --rows 1,13 --limit 10 --train.tokens=4000 --out " + out.string()).code, 0);
+  const auto outcome = run(fmt::format("studies {} --limit 8 --format json", out.string()));
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const auto page = read_file(out / "page.html");
+  for (const char* id : {"tradeoff", "heads-row-13", "needle", "needle-length", "receptive-field", "attention-mass", "meta-by-domain", "composed-map", "magnitudes", "curves"}) {
+    EXPECT_NE(page.find(fmt::format("id=\"{}\"", id)), std::string::npos) << id;
+    EXPECT_TRUE(fs::exists(out / "page.figures" / (std::string(id) + ".svg"))) << id;
+  }
+  EXPECT_LT(page.size(), 3u << 20);
+  // Records of one run from two commits are not shown without a word.
+  const auto file = out / "studies" / "magnitudes" / "records.jsonl";
+  auto text = read_file(file);
+  const auto at = text.find("\"commit\":\"");
+  text.insert(at + 10, "other");
+  write_file_atomic(file, text);
+  ASSERT_EQ(run(fmt::format("report {} --out {}", out.string(), (out / "again.html").string())).code, 0);
+  EXPECT_NE(read_file(out / "again.html").find("Records of one run come from 2 commits"), std::string::npos);
+}
+
+// The commands of docs/your-own-design.md, in its order, below a folder of its own.
+TEST(OwnDesign, TheDocumentsCommandsDoWhatTheySay) {
+  const auto folder = scratch("own");
+  fs::create_directories(folder);
+  const auto page = read_file(fs::path(HYMBA_SOURCE_DIR) / "docs" / "your-own-design.md");
+  const auto block = [&](const std::string& kind, std::size_t from) {
+    const auto begin = page.find("```" + kind + "\n", from) + kind.size() + 4;
+    return page.substr(begin, page.find("```", begin) - begin);
+  };
+  write_file_atomic(folder / "my.ini", block("ini", 0));
+  int commands = 0;
+  for (std::size_t at = page.find("```sh\n"); at != std::string::npos; at = page.find("```sh\n", at + 1)) {
+    for (const auto& line : split(block("sh", at), '\n')) {
+      if (!starts_with(line, "./hymba ")) continue;
+      // Shorter than the reader's: fewer tokens and items.
+      const bool trains = starts_with(line, "./hymba roadmap") || starts_with(line, "./hymba sweep");
+      const auto command = fmt::format("cd '{}' && '{}' {}{} 2>err.txt >out.txt", folder.string(), HYMBA_PROGRAM, line.substr(8), trains ? " --train.tokens=3000 --limit 8" : "");
+      EXPECT_EQ(std::system(command.c_str()), 0) << line << "\n" << read_file(folder / "err.txt");
+      ++commands;
+    }
+  }
+  EXPECT_EQ(commands, 4);
+  EXPECT_NE(read_file(folder / "results/mine/page.html").find("narrow"), std::string::npos);
+  const auto grid = read_file(folder / "out.txt");
+  for (const char* name : {"row-13.window-8.meta_tokens-0", "row-13.window-32.meta_tokens-8"}) EXPECT_NE(grid.find(name), std::string::npos) << grid;
+  // Two shards are the same grid; a second start has nothing to do.
+  const std::string sweep = "sweep --vary attention.window=8,32 --from 9 --size smoke --train.tokens=3000 --limit 8 --format json --out " + (folder / "shards").string();
+  ASSERT_EQ(run(sweep + " --shard 1/2").code, 0);
+  const auto second = run(sweep + " --shard 2/2");
+  ASSERT_EQ(second.code, 0) << second.err;
+  EXPECT_EQ(lines_of(second.out).size(), 2u);
+  EXPECT_EQ(run(sweep + " --shard 2/2").out, second.out);
+  EXPECT_MISTAKE("sweep --vary attention.widow=8 --from 9", "did you mean attention.window?");
+  EXPECT_MISTAKE("sweep --vary attention.window=8,8 --from 9", "different values");
+  EXPECT_MISTAKE("sweep --from 9", "--vary");
+  EXPECT_MISTAKE("sweep --vary attention.window=8 --shard 3/2", "--shard 3/2");
+}
+
 }  // namespace
 }  // namespace hymba

@@ -49,6 +49,7 @@ Command roadmap_command();
 Command train_command();
 Command eval_command();
 Command throughput_command();
+Command heads_command();
 Command generate_command();
 Command chat_command();
 Command report_command();
