@@ -1,5 +1,5 @@
-// What the selective scan's implementations take: raw pointers, no torch. cpu.cpp computes in float over a range of
-// tasks; reference.cpp in double over everything.
+// What the selective scan's implementations take: raw pointers, no torch. forward.cpp and backward.cpp compute in float
+// over a range of tasks; reference.cpp in double over everything.
 #pragma once
 
 #include <cstdint>
@@ -38,8 +38,8 @@ struct Outputs {
   T* states = nullptr;  // [B, tiles, N, E]: the state before each tile, or null
 };
 
-// Gradients. cpu.cpp leaves partial sums for the caller to add up in a fixed order: A, D, dt_bias per batch, B and C
-// per block of a group's channels: [group_blocks, B, L, G, N]. The reference adds to zeroed whole gradients instead.
+// Gradients. backward.cpp leaves partial sums for the caller to add up in a fixed order: A, D, dt_bias per batch, B and
+// C per block of a group's channels: [group_blocks, B, L, G, N]. The reference adds to zeroed whole gradients instead.
 template <class T>
 struct Gradients {
   Rows<const T> y;       // given

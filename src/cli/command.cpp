@@ -59,7 +59,7 @@ std::string help_of(const Command& command) {
 std::string general_help() {
   std::string text = "hymba: ablate and benchmark hybrid attention + Mamba language models\n\nCommands:\n";
   for (const auto& command : commands()) text += fmt::format("  {:<11} {}\n", command.name, command.summary);
-  text += "  test        every test (./hymba test)\n\nhymba COMMAND --help shows its options and an example. DESIGN is a row (9), a stanza\n"
+  text += "  bench       kernels beside the machine's limits (./hymba bench --help)\n  test        every test (./hymba test)\n\nhymba COMMAND --help shows its options and an example. DESIGN is a row (9), a stanza\n"
           "(row-09, samba) or FILE.ini:stanza; `hymba show` lists them.\n";
   return text;
 }

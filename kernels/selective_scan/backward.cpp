@@ -1,6 +1,5 @@
-// Vector over channels; a task is one sequence and one block of channels, walked in tiles of kTile steps and chunks of
-// kChunk channels, so that what a chunk needs stays in the L1 cache. Rows of scratch tiles are kChunk floats wide;
-// channels behind the last one are computed as zeros and never stored.
+// The walk back, with the tasks, tiles and chunks of forward.cpp: each tile is recomputed from its kept state, then
+// walked back in the L1 cache.
 #include "kernels/targets.h"
 //
 #include <hwy/aligned_allocator.h>
@@ -11,196 +10,16 @@
 #include "kernels/selective_scan/kernel.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels/selective_scan/cpu.cpp"
+#define HWY_TARGET_INCLUDE "kernels/selective_scan/backward.cpp"
 #include <hwy/foreach_target.h>
 // Must come after foreach_target.h, which includes this file once an instruction set.
 #include <hwy/highway.h>
 
-#include "kernels/vector_math-inl.h"
+#include "kernels/selective_scan/tasks-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace hymba::kernels::scan {
 namespace HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
-using namespace kernels::HWY_NAMESPACE;  // NOLINT
-
-constexpr FloatTag kTag;
-// Not a multiple of 4 KiB: a store to one tile must not look to the processor like a later load from another.
-constexpr std::int64_t kTileFloats = kTile * kChunk + 112;
-
-// One task: sequence b, channels [first, last), and where its scratch lies. `width` is the block's width in scratch.
-struct Task {
-  std::int64_t b, group, block, first, last, width;
-};
-
-Task make_task(const Shape& s, std::int64_t index) {
-  Task task;
-  task.block = index % s.group_blocks();
-  task.group = index / s.group_blocks() % s.groups;
-  task.b = index / (s.group_blocks() * s.groups);
-  task.first = task.group * s.group_channels() + task.block * s.block;
-  task.last = std::min(task.first + s.block, (task.group + 1) * s.group_channels());
-  task.width = (task.last - task.first + kChunk - 1) / kChunk * kChunk;
-  return task;
-}
-
-// [channels, N] in memory <-> [N, width] in scratch; absent or padded: zeros.
-void load_states(const float* from, std::int64_t channels, std::int64_t N, std::int64_t width, float scale, float* to) {
-  std::fill(to, to + N * width, 0.0f);
-  if (!from) return;
-  for (std::int64_t e = 0; e < channels; ++e) {
-    for (std::int64_t n = 0; n < N; ++n) to[n * width + e] = from[e * N + n] * scale;
-  }
-}
-
-void store_states(const float* from, std::int64_t channels, std::int64_t N, std::int64_t width, float* to) {
-  for (std::int64_t e = 0; e < channels; ++e) {
-    for (std::int64_t n = 0; n < N; ++n) to[e * N + n] = from[n * width + e];
-  }
-}
-
-// Cache lines of the next chunk, asked for one by one in the loops over the states: with thousands of channels every
-// row is a page of its own, which the hardware's prefetchers do not cross, and asking for all at once stalls.
-class Ahead {
- public:
-  // The next chunk: `steps` rows from step t0 of sequence b, from channel e on.
-  Ahead(std::int64_t b, std::int64_t t0, std::int64_t e, std::int64_t steps) : b_(b), t0_(t0), e_(e), steps_(steps) {}
-
-  template <class T>
-  void add(const Rows<T>& rows) {
-    if (!rows.data || steps_ <= 0) return;
-    for (int line = 0; line < 2; ++line) {
-      stride_[count_] = rows.row_stride * static_cast<std::int64_t>(sizeof(float));
-      start_[count_++] = reinterpret_cast<const char*>(rows.row(b_, t0_) + e_) + 64 * line;
-    }
-  }
-
-  // Call number `call` of `calls`, each over all steps, fetches the columns [first, last) of lines.
-  void share(std::int64_t call, std::int64_t calls, int* first, int* last) const {
-    *first = static_cast<int>(count_ * call / calls);
-    *last = static_cast<int>(count_ * (call + 1) / calls);
-  }
-
-  HWY_INLINE void fetch(int first, int last, std::int64_t step) const {
-    for (int i = first; i < last; ++i) __builtin_prefetch(start_[i] + step * stride_[i], 0, 2);
-  }
-
- private:
-  std::int64_t b_, t0_, e_, steps_;
-  int count_ = 0;
-  const char* start_[14];
-  std::int64_t stride_[14];
-};
-
-FloatVec load_channel(const float* per_channel, std::int64_t e, std::int64_t count) {
-  return per_channel ? load_part(per_channel + e, count) : hn::Zero(kTag);
-}
-
-// Steps of one vector of channels through K states at once, kept in registers. dt, w (= dt * u), y: scratch tiles;
-// B and C: the first of the K columns; A2 (= A * log2(e)) and h: rows of `width` floats, a row a state.
-template <int K>
-HWY_INLINE void recurrence(const float* HWY_RESTRICT dt, const float* HWY_RESTRICT w, float* HWY_RESTRICT y,
-                           const float* HWY_RESTRICT B, std::int64_t B_stride, const float* HWY_RESTRICT C,
-                           std::int64_t C_stride, const float* HWY_RESTRICT A2, float* HWY_RESTRICT h,
-                           std::int64_t width, std::int64_t steps, const Ahead& ahead, int first, int last) {
-  FloatVec state[K], decay[K];
-#pragma GCC unroll 8
-  for (int k = 0; k < K; ++k) {
-    state[k] = hn::Load(kTag, h + k * width);
-    decay[k] = hn::Load(kTag, A2 + k * width);
-  }
-  for (std::int64_t t = 0; t < steps; ++t) {
-    const FloatVec step = hn::Load(kTag, dt + t * kChunk), input = hn::Load(kTag, w + t * kChunk);
-    FloatVec sum = hn::Load(kTag, y + t * kChunk);
-#pragma GCC unroll 8
-    for (int k = 0; k < K; ++k) {
-      const FloatVec in = hn::Mul(input, hn::Set(kTag, B[t * B_stride + k]));
-      state[k] = hn::MulAdd(exp2_product(step, decay[k]), state[k], in);
-      sum = hn::MulAdd(state[k], hn::Set(kTag, C[t * C_stride + k]), sum);
-    }
-    hn::Store(sum, kTag, y + t * kChunk);
-    ahead.fetch(first, last, t);
-  }
-#pragma GCC unroll 8
-  for (int k = 0; k < K; ++k) hn::Store(state[k], kTag, h + k * width);
-}
-
-void forward_task(const Shape& s, const Inputs<float>& in, const Outputs<float>& out, const Task& task,
-                  float* scratch) {
-  const std::int64_t N = s.states, width = task.width, B_stride = in.B.row_stride, C_stride = in.C.row_stride;
-  float* dt = scratch;
-  float* w = dt + kTileFloats;
-  float* y = w + kTileFloats;
-  float* A2 = y + kTileFloats;
-  float* h = A2 + N * width;
-  const std::int64_t state_offset = (task.b * s.channels + task.first) * N, channels = task.last - task.first;
-  load_states(in.A + task.first * N, channels, N, width, kLog2e, A2);
-  load_states(in.h0 ? in.h0 + state_offset : nullptr, channels, N, width, 1.0f, h);
-
-  for (std::int64_t tile = 0; tile < s.tiles(); ++tile) {
-    const std::int64_t t0 = tile * kTile, steps = std::min(kTile, s.length - t0);
-    if (out.states) {
-      float* kept = out.states + (task.b * s.tiles() + tile) * N * s.channels + task.first;
-      for (std::int64_t n = 0; n < N; ++n) std::copy(h + n * width, h + n * width + channels, kept + n * s.channels);
-    }
-    const float* B = in.B.row(task.b, t0) + task.group * N;
-    const float* C = in.C.row(task.b, t0) + task.group * N;
-    for (std::int64_t e0 = task.first; e0 < task.last; e0 += kChunk) {
-      const std::int64_t chunk = std::min(kChunk, task.last - e0);
-      const bool at_end = e0 + kChunk >= task.last;
-      Ahead ahead(task.b, at_end ? t0 + kTile : t0, at_end ? task.first : e0 + kChunk,
-                  at_end ? s.length - t0 - kTile : steps);
-      ahead.add(in.u), ahead.add(in.dt), ahead.add(in.z), ahead.add(out.y);
-      constexpr int kStates = kLanes >= 16 ? 4 : 2;
-      const std::int64_t calls = (chunk + kLanes - 1) / kLanes * (N / kStates + N % kStates);
-      std::int64_t call = 0;
-      for (std::int64_t v = 0; v < chunk; v += kLanes) {
-        const std::int64_t e = e0 + v, count = chunk - v;
-        const FloatVec bias = load_channel(in.dt_bias, e, count), skip = load_channel(in.D, e, count);
-        for (std::int64_t t = 0; t < steps; ++t) {
-          FloatVec step = hn::Add(load_part(in.dt.row(task.b, t0 + t) + e, count), bias);
-          if (s.softplus) step = softplus(step, nullptr);
-          const FloatVec u = load_part(in.u.row(task.b, t0 + t) + e, count);
-          hn::Store(step, kTag, dt + t * kChunk + v);
-          hn::Store(hn::Mul(step, u), kTag, w + t * kChunk + v);
-          hn::Store(hn::Mul(skip, u), kTag, y + t * kChunk + v);
-        }
-        float* h_v = h + (e0 - task.first) + v;
-        float* A2_v = A2 + (e0 - task.first) + v;
-        for (std::int64_t n = 0; n < N; ++call) {
-          int first, last;
-          ahead.share(call, calls, &first, &last);
-          const auto walk = [&](auto states) HWY_ATTR {
-            recurrence<states>(dt + v, w + v, y + v, B + n, B_stride, C + n, C_stride, A2_v + n * width,
-                               h_v + n * width, width, steps, ahead, first, last);
-            n += states;
-          };
-          if (n + kStates <= N) {
-            walk(std::integral_constant<int, kStates>());
-          } else {
-            walk(std::integral_constant<int, 1>());
-          }
-        }
-        for (std::int64_t t = 0; t < steps; ++t) {
-          FloatVec sum = hn::Load(kTag, y + t * kChunk + v);
-          if (in.z.data) {
-            const FloatVec z = load_part(in.z.row(task.b, t0 + t) + e, count);
-            sum = hn::Mul(sum, hn::Mul(z, sigmoid(z)));
-          }
-          store_part(sum, out.y.row(task.b, t0 + t) + e, count);
-        }
-      }
-    }
-  }
-  store_states(h, channels, N, width, out.h + state_offset);
-}
-
-void forward_tasks(const Shape& s, const Inputs<float>& in, const Outputs<float>& out, std::int64_t begin,
-                   std::int64_t end) {
-  const std::int64_t width = (s.block + kChunk - 1) / kChunk * kChunk;
-  auto scratch = hwy::AllocateAligned<float>(3 * kTileFloats + 2 * s.states * width);
-  for (std::int64_t i = begin; i < end; ++i) forward_task(s, in, out, make_task(s, i), scratch.get());
-}
 
 // Scratch tiles of a chunk in the backward pass, [kTile, kChunk] each (h: [kTile + 1, kChunk]).
 struct BackwardTiles {
@@ -438,13 +257,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace hymba::kernels::scan {
 
-HWY_EXPORT(forward_tasks);
 HWY_EXPORT(backward_tasks);
-
-void forward(const Shape& shape, const Inputs<float>& in, const Outputs<float>& out, std::int64_t begin,
-             std::int64_t end) {
-  HWY_DYNAMIC_DISPATCH(forward_tasks)(shape, in, out, begin, end);
-}
 
 void backward(const Shape& shape, const Inputs<float>& in, const float* states, const Gradients<float>& grad,
               std::int64_t begin, std::int64_t end) {

@@ -1,0 +1,248 @@
+// hymba bench: the ops' benchmarks on Google Benchmark. A row first checks itself against the double reference; one
+// that is wrong ends the run before anything is timed.
+#include <ATen/Parallel.h>
+#include <benchmark/benchmark.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <regex>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "kernels/bench.h"
+#include "kernels/isa.h"
+#include "kernels/machine.h"
+
+namespace hymba::kernels::bench {
+namespace {
+
+constexpr const char* kHelp =
+    "hymba bench [options] [--benchmark_...]\n"
+    "Times the kernels beside the limits of this machine, after a check against the double reference.\n\n"
+    "Example:\n  ./hymba bench --op selective_scan --format json\n\nOptions:\n"
+    "  --op NAME        only this op (list: --list)\n"
+    "  --filter REGEX   only rows whose op/name matches\n"
+    "  --isa LEVEL      baseline, avx2 or avx512; default: HYMBA_ISA, else the best present\n"
+    "  --machine        the limits themselves: FMA, sgemm, exp, memory, on one thread and on all\n"
+    "  --threads N      0: all cores\n"
+    "  --format F       text, or json: Google Benchmark's JSON\n"
+    "  --smoke          tiny shapes, one pass: does everything run?\n"
+    "  --list           the rows, without running them\n\n"
+    "Columns: median and least time of a run; flops, bytes and exps by count; percent_of_limit: the time that the\n"
+    "binding one of multiply-adds, exponentials and memory needs at the measured limit, over the median time.\n";
+
+struct Options {
+  std::string op, filter, isa, format = "text";
+  int threads = 0;
+  bool machine = false, smoke = false, list = false;
+  std::vector<std::string> rest;  // Google Benchmark's own
+};
+
+Options parse(const std::vector<std::string>& words) {
+  Options o;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    std::string name = words[i], value;
+    const auto equals = name.find('=');
+    const bool joined = equals != std::string::npos;
+    if (joined) value = name.substr(equals + 1), name = name.substr(0, equals);
+    const auto take = [&]() -> std::string {
+      if (joined) return value;
+      require(i + 1 < words.size(), "hymba bench: {} needs a value", name);
+      return words[++i];
+    };
+    if (starts_with(name, "--benchmark_")) {
+      o.rest.push_back(words[i]);
+    } else if (name == "--op") {
+      o.op = take();
+    } else if (name == "--filter") {
+      o.filter = take();
+    } else if (name == "--isa") {
+      o.isa = take();
+    } else if (name == "--format") {
+      o.format = take();
+      require(o.format == "text" || o.format == "json", "hymba bench: --format: expected text or json, found '{}'",
+              o.format);
+    } else if (name == "--threads") {
+      o.threads = static_cast<int>(parse_int(take(), "hymba bench: --threads"));
+      require(o.threads >= 0, "hymba bench: --threads: expected 0 or more, found {}", o.threads);
+    } else if (name == "--machine") {
+      o.machine = true;
+    } else if (name == "--smoke") {
+      o.smoke = true;
+    } else if (name == "--list") {
+      o.list = true;
+    } else {
+      user_error("hymba bench: unknown option '{}'; see hymba bench --help", words[i]);
+    }
+  }
+  return o;
+}
+
+std::vector<Row> all_rows(bool smoke) {
+  std::vector<Row> rows;
+  for (const auto add : {scan_rows, window_attention_rows, ssd_rows, conv_rows, norm_rows, decode_rows, gemv_rows}) {
+    add(smoke, &rows);
+  }
+  return rows;
+}
+
+std::vector<Row> chosen_rows(const Options& o) {
+  std::vector<Row> rows, all = all_rows(o.smoke);
+  std::vector<std::string> ops;
+  for (const Row& row : all) {
+    if (std::find(ops.begin(), ops.end(), row.op) == ops.end()) ops.push_back(row.op);
+  }
+  require(o.op.empty() || std::find(ops.begin(), ops.end(), o.op) != ops.end(),
+          "hymba bench: --op: expected one of {}, found '{}'", join(ops, ", "), o.op);
+  std::regex filter;
+  try {
+    filter = std::regex(o.filter);
+  } catch (const std::regex_error& error) {
+    user_error("hymba bench: --filter: '{}' is no regular expression: {}", o.filter, error.what());
+  }
+  for (Row& row : all) {
+    if ((o.op.empty() || row.op == o.op) && std::regex_search(row.op + "/" + row.name, filter)) {
+      rows.push_back(std::move(row));
+    }
+  }
+  require(!rows.empty(), "hymba bench: --filter '{}' matches no row; see --list", o.filter);
+  return rows;
+}
+
+const char* binding(const Work& w, const Limits& l, double* seconds) {
+  const double by_flops = w.flops / l.fma, by_exps = w.exps / l.exp, by_bytes = w.bytes / l.bandwidth();
+  *seconds = std::max({by_flops, by_exps, by_bytes});
+  return *seconds == by_flops ? "fma" : *seconds == by_exps ? "exp" : "memory";
+}
+
+// A run prepared by the check is thrown away: rows of 100 MB would add up.
+void time_row(benchmark::State& state, const Row& row, const Limits& limits) {
+  const Run run = row.prepare();
+  run.time();
+  std::vector<double> times;
+  for (auto _ : state) {
+    const auto begin = std::chrono::steady_clock::now();
+    run.time();
+    times.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    state.SetIterationTime(times.back());
+  }
+  std::sort(times.begin(), times.end());
+  const double median = times[times.size() / 2];
+  double limit = 0;
+  state.SetLabel(binding(row.work, limits, &limit));
+  state.counters["median_s"] = median;
+  state.counters["least_s"] = times.front();
+  state.counters["flops"] = row.work.flops;
+  state.counters["bytes"] = row.work.bytes;
+  state.counters["exps"] = row.work.exps;
+  state.counters["percent_of_limit"] = 100 * limit / median;
+  state.counters["percent_of_sgemm"] = 100 * row.work.flops / limits.sgemm / median;
+}
+
+void add_machine_rows() {
+  const int all = at::get_num_threads();
+  for (const int threads : {1, all}) {
+    const auto limits = [threads, all] {
+      at::set_num_threads(threads);
+      const Limits l = measure_limits(1.5);
+      at::set_num_threads(all);
+      return l;
+    };
+    const std::string name = fmt::format("machine/threads:{}", threads);
+    benchmark::RegisterBenchmark(name.c_str(),
+                                 [limits](benchmark::State& state) {
+                                   Limits l;
+                                   for (auto _ : state) l = limits(), state.SetIterationTime(1);
+                                   state.counters["fma_flops_per_s"] = l.fma;
+                                   state.counters["sgemm_flops_per_s"] = l.sgemm;
+                                   state.counters["exps_per_s"] = l.exp;
+                                   state.counters["triad_bytes_per_s"] = l.triad;
+                                   state.counters["read_bytes_per_s"] = l.read;
+                                   state.counters["gemv_bytes_per_s"] = l.gemv;
+                                 })
+        ->Iterations(1)
+        ->UseManualTime();
+    if (all == 1) break;
+  }
+}
+
+// The rows that are wrong, described; empty: none.
+std::string check(const std::vector<Row>& rows) {
+  std::string red;
+  for (const Row& row : rows) {
+    const Run run = row.prepare();
+    const double error = run.error();
+    if (!(error <= run.tolerance)) {
+      red += fmt::format("  {}/{}: error {:.3g}, allowed {:.3g}\n", row.op, row.name, error, run.tolerance);
+    }
+  }
+  return red;
+}
+
+void run_benchmarks(const Options& o, const std::vector<Row>& rows, const Limits& limits) {
+  std::vector<std::string> words = {"hymba bench", "--benchmark_counters_tabular=true"};
+  if (o.format == "json") words.push_back("--benchmark_format=json");
+  words.push_back(o.smoke ? "--benchmark_min_time=0.001" : "--benchmark_min_time=0.5");
+  words.insert(words.end(), o.rest.begin(), o.rest.end());
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  int argc = static_cast<int>(argv.size());
+  benchmark::Initialize(&argc, argv.data());
+  if (argc > 1) user_error("hymba bench: unknown option '{}'", argv[1]);
+  benchmark::AddCustomContext("isa", active_isa());
+  benchmark::AddCustomContext("threads", std::to_string(at::get_num_threads()));
+  for (const Row& row : rows) {
+    benchmark::RegisterBenchmark((row.op + "/" + row.name).c_str(),
+                                 [&row, &limits](benchmark::State& state) { time_row(state, row, limits); })
+        ->UseManualTime()
+        ->Unit(benchmark::kMillisecond);
+  }
+  if (o.machine) add_machine_rows();
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+}
+
+int run(const std::vector<std::string>& words) {
+  if (std::find_if(words.begin(), words.end(), [](const auto& w) { return w == "--help" || w == "-h"; }) !=
+      words.end()) {
+    std::fputs(kHelp, stdout);
+    return 0;
+  }
+  const Options o = parse(words);
+  if (!o.isa.empty()) force_isa(o.isa);
+  prepare_isa();
+  if (o.threads > 0) at::set_num_threads(o.threads);
+  const bool only_machine = o.machine && o.op.empty() && o.filter.empty();
+  const std::vector<Row> rows = only_machine ? std::vector<Row>{} : chosen_rows(o);
+  if (o.list) {
+    for (const Row& row : rows) std::printf("%s/%s\n", row.op.c_str(), row.name.c_str());
+    return 0;
+  }
+  const std::string red = check(rows);
+  if (!red.empty()) {
+    std::fprintf(stderr, "hymba bench: nothing is timed, rows differ from the reference:\n%s", red.c_str());
+    return 1;
+  }
+  run_benchmarks(o, rows, only_machine ? Limits{} : measure_limits(o.smoke ? 0.05 : 1.2));
+  return 0;
+}
+
+}  // namespace
+}  // namespace hymba::kernels::bench
+
+int main(int argc, char** argv) {
+  try {
+    return hymba::kernels::bench::run({argv + 1, argv + argc});
+  } catch (const hymba::UserError& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 2;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "hymba bench: %s\n", error.what());
+    return 1;
+  }
+}

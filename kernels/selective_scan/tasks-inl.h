@@ -1,0 +1,100 @@
+// What the scan's passes share: tasks, states in scratch, prefetching. Compiled once per instruction set.
+#if defined(HYMBA_KERNELS_SCAN_TASKS_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef HYMBA_KERNELS_SCAN_TASKS_INL_H
+#undef HYMBA_KERNELS_SCAN_TASKS_INL_H
+#else
+#define HYMBA_KERNELS_SCAN_TASKS_INL_H
+#endif
+
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "kernels/selective_scan/kernel.h"
+#include "kernels/vector_math-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace hymba::kernels::scan {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+using namespace kernels::HWY_NAMESPACE;  // NOLINT
+
+constexpr FloatTag kTag;
+// Not a multiple of 4 KiB: a store to one tile must not look to the processor like a later load from another.
+constexpr std::int64_t kTileFloats = kTile * kChunk + 112;
+
+// One task: sequence b, channels [first, last), and where its scratch lies. `width` is the block's width in scratch.
+struct Task {
+  std::int64_t b, group, block, first, last, width;
+};
+
+inline Task make_task(const Shape& s, std::int64_t index) {
+  Task task;
+  task.block = index % s.group_blocks();
+  task.group = index / s.group_blocks() % s.groups;
+  task.b = index / (s.group_blocks() * s.groups);
+  task.first = task.group * s.group_channels() + task.block * s.block;
+  task.last = std::min(task.first + s.block, (task.group + 1) * s.group_channels());
+  task.width = (task.last - task.first + kChunk - 1) / kChunk * kChunk;
+  return task;
+}
+
+// [channels, N] in memory <-> [N, width] in scratch; absent or padded: zeros.
+inline void load_states(const float* from, std::int64_t channels, std::int64_t N, std::int64_t width, float scale,
+                        float* to) {
+  std::fill(to, to + N * width, 0.0f);
+  if (!from) return;
+  for (std::int64_t e = 0; e < channels; ++e) {
+    for (std::int64_t n = 0; n < N; ++n) to[n * width + e] = from[e * N + n] * scale;
+  }
+}
+
+inline void store_states(const float* from, std::int64_t channels, std::int64_t N, std::int64_t width, float* to) {
+  for (std::int64_t e = 0; e < channels; ++e) {
+    for (std::int64_t n = 0; n < N; ++n) to[e * N + n] = from[n * width + e];
+  }
+}
+
+// Cache lines of the next chunk, asked for one by one in the loops over the states: with thousands of channels every
+// row is a page of its own, which the hardware's prefetchers do not cross, and asking for all at once stalls.
+class Ahead {
+ public:
+  // The next chunk: `steps` rows from step t0 of sequence b, from channel e on.
+  Ahead(std::int64_t b, std::int64_t t0, std::int64_t e, std::int64_t steps) : b_(b), t0_(t0), e_(e), steps_(steps) {}
+
+  template <class T>
+  void add(const Rows<T>& rows) {
+    if (!rows.data || steps_ <= 0) return;
+    for (int line = 0; line < 2; ++line) {
+      stride_[count_] = rows.row_stride * static_cast<std::int64_t>(sizeof(float));
+      start_[count_++] = reinterpret_cast<const char*>(rows.row(b_, t0_) + e_) + 64 * line;
+    }
+  }
+
+  // Call number `call` of `calls`, each over all steps, fetches the columns [first, last) of lines.
+  void share(std::int64_t call, std::int64_t calls, int* first, int* last) const {
+    *first = static_cast<int>(count_ * call / calls);
+    *last = static_cast<int>(count_ * (call + 1) / calls);
+  }
+
+  HWY_INLINE void fetch(int first, int last, std::int64_t step) const {
+    for (int i = first; i < last; ++i) __builtin_prefetch(start_[i] + step * stride_[i], 0, 2);
+  }
+
+ private:
+  std::int64_t b_, t0_, e_, steps_;
+  int count_ = 0;
+  const char* start_[14];
+  std::int64_t stride_[14];
+};
+
+inline FloatVec load_channel(const float* per_channel, std::int64_t e, std::int64_t count) {
+  return per_channel ? load_part(per_channel + e, count) : hn::Zero(kTag);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace hymba::kernels::scan
+HWY_AFTER_NAMESPACE();
+
+#endif  // HYMBA_KERNELS_SCAN_TASKS_INL_H
