@@ -51,7 +51,7 @@ class WorldHaystack : public Haystack {
     std::string list = "list :";
     for (std::size_t k = 0; k < kPairs; ++k) {
       const auto &key = lexicon.cast[keys[k]], &value = lexicon.colors[values[k]];
-      list += o.value_first != 0 ? fmt::format(" {} {}", value, key) : fmt::format(" {} {}", key, value);
+      list += fmt::format(" {} {}", key, value);
     }
     const std::size_t asked = rng.below(kPairs);
     const auto& tokenizer = world_.tokenizer();

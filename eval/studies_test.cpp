@@ -229,7 +229,9 @@ TEST(ReceptiveField, EndsWhereTheWindowsEnd) {
   double sum = field.meta;
   for (std::size_t d = 0; d < field.by_distance.size(); ++d) {
     sum += field.by_distance[d];
-    if (d > 18) EXPECT_EQ(field.by_distance[d], 0) << d;
+    if (d > 18) {
+      EXPECT_EQ(field.by_distance[d], 0) << d;
+    }
   }
   EXPECT_NEAR(sum, 1, 1e-6);
   EXPECT_GT(field.by_distance[3], 0);
