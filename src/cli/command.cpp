@@ -185,7 +185,8 @@ std::vector<std::string> Invocation::list(const std::string& name) const {
 
 std::vector<Command> commands() {
   return {roadmap_command(), show_command(),       cache_command(),  train_command(),
-          eval_command(),    throughput_command(), report_command(), world_command(),  doctor_command()};
+          eval_command(),    throughput_command(), report_command(), world_command(),
+          logits_command(),  import_command(),     export_command(), doctor_command()};
 }
 
 int run_program(const std::vector<std::string>& arguments) {

@@ -4,8 +4,11 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/split_with_sizes.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "base/error.h"
@@ -54,6 +57,7 @@ Sublayer::Sublayer(const Options& options, const MixerContext& context,
       require(width % mixers_[i]->out_width() == 0,
               "{}: mean fusion repeats the {} channels of {} to {}, which is no multiple; change heads or v_dim, or use "
               "parallel.fusion = concat", options.name, mixers_[i]->out_width(), options.mixers[i], width);
+      if (!options.branch_norms) continue;
       branch_norms_E_.push_back(store.add(fmt::format("{}.{}.branch_norm.weight", options.name, options.mixers[i]), {width},
                                           init_constant(1), false));
     }
@@ -63,6 +67,33 @@ Sublayer::Sublayer(const Options& options, const MixerContext& context,
     }
   }
   out_proj_DE_ = store.add(options.name + ".out_proj.weight", {hidden_, width_}, init_normal(options.out_std));
+  add_biases(context);
+}
+
+// Biases and constant factors of the projections, where the mixers want them.
+void Sublayer::add_biases(const MixerContext& context) {
+  std::int64_t in_rows = 0;
+  std::vector<double> in_scale, out_scale;
+  bool scaled = false;
+  for (const auto& mixer : mixers_) {
+    require(std::isfinite(mixer->in_scale()) && std::isfinite(mixer->out_scale()), "{}: its in_scale and out_scale must be finite",
+            options_.name);
+    if (mixer->in_bias()) in_rows += mixer->in_rows();
+    if (mixer->out_bias()) out_scale.push_back(mixer->out_scale());
+    scaled = scaled || mixer->in_scale() != 1;
+    in_scale.insert(in_scale.end(), static_cast<std::size_t>(mixer->in_rows()), mixer->in_scale());
+  }
+  if (in_rows > 0) in_bias_ = context.store->add(options_.name + ".in_proj.bias", {in_rows}, init_constant(0), false);
+  if (!out_scale.empty()) {
+    // A shared projection (mean) has one bias; concatenated mixers have one each, as their projections would have alone.
+    const bool each = options_.fusion == Fusion::kConcat && out_scale.size() > 1;
+    const auto n = static_cast<std::int64_t>(out_scale.size());
+    out_bias_ = context.store->add(options_.name + ".out_proj.bias", each ? std::vector<std::int64_t>{n, hidden_} : std::vector<std::int64_t>{hidden_},
+                                   init_constant(0), false);
+    const bool shared = options_.fusion == Fusion::kMean && mixers_.size() > 1;
+    out_bias_scale_ = at::tensor(shared ? std::vector<double>{1} : out_scale, at::kFloat).view({-1, 1});
+  }
+  if (scaled) in_scale_X_ = at::tensor(in_scale, at::kFloat);
 }
 
 std::string Sublayer::text() const {
@@ -70,7 +101,7 @@ std::string Sublayer::text() const {
 }
 
 at::Tensor Sublayer::forward(const at::Tensor& x_BLD, Pass& pass) const {
-  const at::Tensor p_BLX = at::linear(kernels::rms_norm(x_BLD, norm_D_, eps_), in_proj_XD_);
+  const at::Tensor p_BLX = project_in(kernels::rms_norm(x_BLD, norm_D_, eps_));
   // One split, whose gradient is one concatenation: slices by narrow() would each fill and add a whole projection.
   std::vector<std::int64_t> rows;
   for (const auto& mixer : mixers_) rows.push_back(mixer->in_rows());
@@ -80,16 +111,42 @@ at::Tensor Sublayer::forward(const at::Tensor& x_BLD, Pass& pass) const {
     MixerCache* mine = pass.cache != nullptr ? &pass.cache->sublayers[options_.index][i] : nullptr;
     outputs.push_back(mixers_[i]->forward(parts[i], pass, mine));
   }
-  return x_BLD + at::linear(fuse(std::move(outputs), pass), out_proj_DE_);
+  return x_BLD + project_out(fuse(std::move(outputs), pass));
+}
+
+at::Tensor Sublayer::project_in(const at::Tensor& x_BLD) const {
+  if (!in_bias_.defined() && !in_scale_X_.defined()) return at::linear(x_BLD, in_proj_XD_);
+  at::Tensor bias_X = in_bias_;
+  if (bias_X.defined() && bias_X.size(0) < in_rows_) {  // zeros for the mixers without a bias
+    std::vector<at::Tensor> parts;
+    std::int64_t row = 0;
+    for (const auto& mixer : mixers_) {
+      const std::int64_t rows = mixer->in_rows();
+      parts.push_back(mixer->in_bias() ? in_bias_.narrow(0, row, rows) : at::zeros({rows}, at::kFloat));
+      row += mixer->in_bias() ? rows : 0;
+    }
+    bias_X = at::cat(parts);
+  }
+  if (!in_scale_X_.defined()) return at::linear(x_BLD, in_proj_XD_, bias_X);
+  const at::Tensor p_BLX = at::linear(x_BLD, in_proj_XD_) * in_scale_X_;
+  return bias_X.defined() ? p_BLX + bias_X : p_BLX;
+}
+
+at::Tensor Sublayer::project_out(const at::Tensor& y_BLE) const {
+  if (!out_bias_.defined()) return at::linear(y_BLE, out_proj_DE_);
+  return at::linear(y_BLE, out_proj_DE_, (out_bias_.view({-1, hidden_}) * out_bias_scale_).sum(0));
 }
 
 at::Tensor Sublayer::fuse(std::vector<at::Tensor> outputs, const Pass& pass) const {
-  if (outputs.size() == 1) return masked(outputs[0], 0, pass);
   for (std::size_t i = 0; i < outputs.size(); ++i) {
-    const std::int64_t copies = branch_norms_E_[i].size(0) / outputs[i].size(2);
+    const bool mean = options_.fusion == Fusion::kMean && outputs.size() > 1;
+    const std::int64_t copies = mean ? width_ / outputs[i].size(2) : 1;
     if (copies > 1) outputs[i] = outputs[i].repeat({1, 1, copies});
-    outputs[i] = masked(kernels::rms_norm(outputs[i], branch_norms_E_[i], eps_), i, pass);
+    if (!branch_norms_E_.empty()) outputs[i] = kernels::rms_norm(outputs[i], branch_norms_E_[i], eps_);
+    if (mixers_[i]->out_scale() != 1) outputs[i] = outputs[i] * mixers_[i]->out_scale();
+    outputs[i] = masked(outputs[i], i, pass);
   }
+  if (outputs.size() == 1) return outputs[0];
   if (options_.fusion == Fusion::kConcat) return at::cat(outputs, 2);
   at::Tensor sum = outputs[0];
   for (std::size_t i = 1; i < outputs.size(); ++i) sum = sum + outputs[i];
@@ -126,8 +183,9 @@ Sublayer::Params Sublayer::params() const {
   }
   std::int64_t shared = hidden_ * width_;  // out_proj, then the branch norms
   for (const auto& norm : branch_norms_E_) shared += norm.size(0);
+  if (out_bias_.defined()) shared += out_bias_.numel();
   for (const auto& mixer : mixers_) {
-    const std::int64_t own = mixer->in_rows() * hidden_ + mixer->cost().params;
+    const std::int64_t own = mixer->in_rows() * (hidden_ + (mixer->in_bias() ? 1 : 0)) + mixer->cost().params;
     (mixer->attends() ? params.attention : mixer->recurrent() ? params.mamba : params.other) += own;
   }
   (recurrent ? params.mamba : attends ? params.attention : params.other) += shared;

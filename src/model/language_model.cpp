@@ -1,5 +1,6 @@
 #include "model/language_model.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/embedding.h>
@@ -47,7 +48,13 @@ std::string ParamCounts::ratio_text() const {
 }
 
 LanguageModel::LanguageModel(const Design& design, std::uint64_t seed, bool meta)
-    : config_(design.config()), store_(seed, meta) {
+    : LanguageModel(design, ParameterStore(seed, meta)) {}
+
+LanguageModel::LanguageModel(const Design& design, ParameterSource source)
+    : LanguageModel(design, ParameterStore(std::move(source))) {}
+
+LanguageModel::LanguageModel(const Design& design, ParameterStore store)
+    : config_(design.config()), store_(std::move(store)) {
   const auto& c = config_;
   const double embedding_std = c.embedding_std > 0 ? c.embedding_std : c.init_std;
   embedding_VD_ = store_.add("embedding.weight", {c.vocab, c.hidden}, init_normal(embedding_std));
@@ -60,6 +67,7 @@ LanguageModel::LanguageModel(const Design& design, std::uint64_t seed, bool meta
     options.name = fmt::format("layers.{}.{}", plan.layer, plan.ffn ? "ffn" : "mixer");
     options.mixers = plan.mixers;
     options.fusion = design.fusion();
+    options.branch_norms = c.branch_norms;
     options.out_std = out_std;
     MixerContext context;
     context.layer = plan.layer;
@@ -77,11 +85,17 @@ LanguageModel::LanguageModel(const Design& design, std::uint64_t seed, bool meta
   head_VD_ = c.tied ? embedding_VD_ : store_.add("head.weight", {c.vocab, c.hidden}, init_normal(c.init_std));
 }
 
+// Rows of the embedding; that of padding_id gets no gradient here (torch's padding_idx).
+at::Tensor LanguageModel::embed(const at::Tensor& ids_BT) const {
+  const at::Tensor x_BTD = at::embedding(embedding_VD_, ids_BT, config_.padding_id);
+  return config_.embedding_scale == 1 ? x_BTD : x_BTD * config_.embedding_scale;
+}
+
 at::Tensor LanguageModel::forward(const at::Tensor& ids_BT, ModelCache* cache, const std::vector<HeadMask>& masks) const {
   check_ids(ids_BT, config_.vocab);
   require(cache == nullptr || cache->batch == ids_BT.size(0), "[model] ids: expected the cache's batch {}, got {}",
           cache != nullptr ? cache->batch : 0, ids_BT.size(0));
-  at::Tensor x_BLD = at::embedding(embedding_VD_, ids_BT);
+  at::Tensor x_BLD = embed(ids_BT);
   Pass pass;
   pass.meta_tokens = config_.meta_tokens;
   pass.cache = cache;
@@ -96,7 +110,25 @@ at::Tensor LanguageModel::forward(const at::Tensor& ids_BT, ModelCache* cache, c
   return kernels::rms_norm(x_BLD, norm_D_, config_.norm_eps);
 }
 
-at::Tensor LanguageModel::logits(const at::Tensor& hidden) const { return at::linear(hidden, head_VD_); }
+std::vector<at::Tensor> LanguageModel::hidden_states(const at::Tensor& ids_BT) const {
+  check_ids(ids_BT, config_.vocab);
+  at::Tensor x_BLD = embed(ids_BT);
+  if (config_.meta_tokens > 0) x_BLD = at::cat({meta_MD_.unsqueeze(0).expand({x_BLD.size(0), -1, -1}), x_BLD}, 1);
+  Pass pass;
+  pass.meta_tokens = config_.meta_tokens;
+  pass.kv.resize(static_cast<std::size_t>(config_.layers));
+  std::vector<at::Tensor> states = {x_BLD};
+  for (std::size_t i = 0; i < sublayers_.size(); ++i) {
+    x_BLD = sublayers_[i]->forward(x_BLD, pass);
+    if (i + 1 == sublayers_.size() || sublayers_[i + 1]->layer() != sublayers_[i]->layer()) states.push_back(x_BLD);
+  }
+  return states;
+}
+
+at::Tensor LanguageModel::logits(const at::Tensor& hidden) const {
+  const at::Tensor logits = at::linear(hidden, head_VD_);
+  return config_.logit_scale == 1 ? logits : logits * config_.logit_scale;
+}
 
 at::Tensor LanguageModel::loss(const at::Tensor& ids_BT, const at::Tensor& targets_BT) const {
   const at::Tensor flat = logits(forward(ids_BT)).view({-1, config_.vocab});

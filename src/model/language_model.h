@@ -24,12 +24,16 @@ class LanguageModel {
  public:
   // With `meta`, tensors have shapes but no memory: for inspecting designs of any size.
   LanguageModel(const Design& design, std::uint64_t seed, bool meta = false);
+  // A stored model: its parameters are what `source` gives.
+  LanguageModel(const Design& design, ParameterSource source);
   LanguageModel(const LanguageModel&) = delete;
   LanguageModel& operator=(const LanguageModel&) = delete;
 
   // ids_BT int64 -> hidden states after the final norm [B, T, D], without the rows of the meta tokens. With a cache it
   // continues at cache->position: the first call puts the meta tokens in front. UserError for an id outside [0, V).
   at::Tensor forward(const at::Tensor& ids_BT, ModelCache* cache = nullptr, const std::vector<HeadMask>& masks = {}) const;
+  // The residual stream [B, M+T, D] of a forward pass: what enters the first block, then what leaves each block.
+  std::vector<at::Tensor> hidden_states(const at::Tensor& ids_BT) const;
   // Hidden states [..., D] -> logits [..., V], fp32.
   at::Tensor logits(const at::Tensor& hidden) const;
   // Mean next-token cross-entropy in nats of ids [B, T + 1] over the B*T targets; targets < 0 are left out.
@@ -48,6 +52,8 @@ class LanguageModel {
   CacheBytes cache_bytes(const CacheQuery& query) const;
 
  private:
+  LanguageModel(const Design& design, ParameterStore store);
+  at::Tensor embed(const at::Tensor& ids_BT) const;
   ModelConfig config_;
   ParameterStore store_;
   at::Tensor embedding_VD_, meta_MD_, norm_D_, head_VD_;
