@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "model/language_model.h"
 #include "train/checkpoint.h"
@@ -27,6 +28,31 @@ const DesignLibrary& library() {
   return designs;
 }
 
+// Options that no design of ablations/ sets: those of published models (Llama 3, Qwen 2, Jamba, Falcon-H1, Hymba's variants).
+const std::map<std::string, std::vector<Assignment>>& option_designs() {
+  static const std::map<std::string, std::vector<Assignment>> designs = {
+      {"option:biases", {{"from", "row-09", ""}, {"attention.bias", "all", ""}, {"mamba.proj_bias", "true", ""}, {"ffn.bias", "true", ""}}},
+      {"option:qkv_bias", {{"from", "row-06", ""}, {"attention.bias", "qkv", ""}}},
+      {"option:norm_of_each_head", {{"from", "row-09", ""}, {"attention.qk_norm", "rms_per_head", ""}}},
+      {"option:llama3_rope",
+       {{"from", "row-06", ""}, {"attention.rope_scaling", "llama3", ""}, {"attention.rope_factor", "8", ""}, {"attention.rope_original", "32", ""}}},
+      {"option:linear_rope", {{"from", "row-06", ""}, {"attention.rope_scaling", "linear", ""}, {"attention.rope_factor", "4", ""}}},
+      {"option:full_layer_with_keys_of_a_window",
+       {{"from", "row-07", ""}, {"attention.full_layers", "2", ""}, {"attention.kv_groups", "1-2", ""}}},
+      {"option:moe", {{"from", "row-01", ""}, {"layers.pattern", "mamba swiglu attention moe", ""}}},
+      {"option:moe_renormalised",
+       {{"from", "row-06", ""}, {"ffn", "moe", ""}, {"moe.experts", "3", ""}, {"moe.renormalise", "true", ""}, {"embedding_scale", "3", ""}}},
+      {"option:falcon_h1",
+       {{"from", "row-05", ""}, {"mixer", "parallel(attention,mamba2)", ""}, {"parallel.fusion", "concat", ""}, {"parallel.norms", "false", ""},
+        {"mamba2.inner", "48", ""}, {"mamba2.head_dim", "8", ""}, {"mamba2.state", "8", ""}, {"mamba2.groups", "2", ""}, {"mamba2.in_bias", "true", ""},
+        {"mamba2.out_bias", "true", ""}, {"attention.bias", "all", ""}, {"mamba2.norm_before_gate", "true", ""}, {"mamba2.dt_floor", "0.01", ""},
+        {"mamba2.dt_ceiling", "0.08", ""}, {"mamba2.scales", "0.7,0.9,1.1,0.8,1.2", ""}, {"mamba2.in_scale", "1.2", ""}, {"mamba2.out_scale", "0.85", ""},
+        {"attention.in_scale", "1.1", ""}, {"attention.key_scale", "0.8", ""}, {"attention.out_scale", "0.9", ""}, {"ffn.gate_scale", "0.9", ""},
+        {"ffn.out_scale", "1.3", ""}, {"embedding_scale", "1.5", ""}, {"logit_scale", "0.7", ""}}},
+  };
+  return designs;
+}
+
 // A name of a design at smoke size, or "mixer:NAME": that registered mixer alone.
 Design open(const std::string& name) {
   std::vector<Assignment> overrides = {{"vocab", std::to_string(kVocab), "test"}};
@@ -39,12 +65,19 @@ Design open(const std::string& name) {
     if (name == "mixer:mamba2") overrides.push_back({"mamba2.head_dim", "8", "command line"});
     if (name == "mixer:mamba2") overrides.push_back({"mamba2.groups", "2", "command line"});
   }
+  if (const auto found = option_designs().find(name); found != option_designs().end()) {
+    for (const auto& [key, value, origin] : found->second) {
+      if (key == "from") base = value;
+      if (key != "from") overrides.push_back({key, value, "command line"});
+    }
+  }
   return library().open(base, "smoke", overrides);
 }
 
 std::vector<std::string> all_names() {
   std::vector<std::string> names = library().names();
   for (const auto& mixer : mixer_names()) names.push_back("mixer:" + mixer);
+  for (const auto& [name, overrides] : option_designs()) names.push_back(name);
   return names;
 }
 
@@ -137,7 +170,7 @@ TEST_P(Conformance, SavedAndLoadedModelsAreBitForBitTheSame) {
   state.design = design_.name();
   state.size = "smoke";
   save_checkpoint(folder, design_, model_, nullptr, state);
-  const auto loaded = load_model(folder);
+  const auto loaded = load_checkpoint(folder);
   EXPECT_EQ(loaded.design.hash(), design_.hash());
   const at::Tensor ids = some_ids(1, 20);
   EXPECT_TRUE(at::equal(loaded.model->forward(ids), model_.forward(ids)));

@@ -54,6 +54,9 @@ Command generate_command();
 Command chat_command();
 Command report_command();
 Command world_command();
+Command logits_command();
+Command import_command();
+Command export_command();
 Command doctor_command();
 
 // Parses and runs; returns the exit code: 0 done, 1 failed, 2 the user's mistake, 130 interrupted. Prints errors.

@@ -8,6 +8,7 @@
 #include "cli/command.h"
 #include "data/token_source.h"
 #include "data/world.h"
+#include "exchange/open_model.h"
 #include "model/design.h"
 #include "results/record.h"
 #include "train/checkpoint.h"

@@ -1,4 +1,4 @@
-// DESIGN|MODEL arguments: a design of ablations/ at a size, or a checkpoint of ours.
+// DESIGN|MODEL arguments: a design of ablations/ at a size, or a stored model (exchange/open_model.h).
 #pragma once
 
 #include <memory>
@@ -16,6 +16,6 @@ struct OpenedDesign {
 };
 
 OpenedDesign open_design_argument(const std::string& spec, const std::string& size, const Invocation& invocation);
-bool is_model_path(const std::string& spec);  // a folder that holds a checkpoint or a run
+bool is_model_path(const std::string& spec);  // a folder, or a file that holds a model
 
 }  // namespace hymba::cli

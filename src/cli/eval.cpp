@@ -37,10 +37,10 @@ void print(const Invocation& invocation, const std::vector<Job>& jobs) {
 
 void run(const Invocation& invocation) {
   const auto loaded = load_model(invocation.arguments[0]);
-  const auto tokenizer = open_model_tokenizer(loaded.state.tokenizer);
-  // Models may have a few rows more than their tokenizer has ids, for round sizes.
-  require(tokenizer->vocab_size() <= loaded.model->config().vocab, "{}: the model has {} ids, its tokenizer {} has {}", invocation.arguments[0],
-          loaded.model->config().vocab, loaded.state.tokenizer, tokenizer->vocab_size());
+  const auto spec = invocation.has("tokenizer") ? invocation.get<std::string>("tokenizer") : loaded.state.tokenizer;
+  require(!spec.empty(), "{}: no tokenizer in this folder; give one by --tokenizer FILE", invocation.arguments[0]);
+  const auto tokenizer = open_model_tokenizer(spec);
+  require_tokenizer_fits(loaded, tokenizer->vocab_size(), spec, invocation.arguments[0]);
   const auto limit = invocation.get<std::int64_t>("limit");
   require(limit >= 0, "--limit {}: expected 0 (all) or more", limit);
   eval::ModelScorer scorer(*loaded.model);
@@ -114,6 +114,7 @@ Command eval_command() {
     namespace po = boost::program_options;
     o.add_options()("tasks", po::value<std::string>()->default_value("all"), "tasks or suites (general, recall, lm, grammar, all), comma-separated")(
         "data", po::value<std::string>()->default_value(""), "folder with the tasks' files")(
+        "tokenizer", po::value<std::string>()->default_value(""), "instead of the model's own")(
         "limit", po::value<std::int64_t>()->default_value(0), "items of a task; 0: all")("shots", po::value<int>()->default_value(0), "worked examples before an item")(
         "max-length", po::value<std::int64_t>()->default_value(1024), "tokens the model reads at most")("log-samples", "write samples_TASK.jsonl into --out");
   };

@@ -49,13 +49,54 @@ TEST(Safetensors, DamagedFilesAreRefusedWithTheTensorsName) {
   EXPECT_NE(error_for("abc").find("too few"), std::string::npos);
   EXPECT_NE(error_for(with_header("{}", 0).substr(0, 9)).find("longer than the file"), std::string::npos);
   EXPECT_NE(error_for(with_header("{not json", 0)).find("not JSON"), std::string::npos);
-  EXPECT_NE(error_for(with_header("{" + entry("w", "[2]", 0, 8) + "}", 4)).find("tensor 'w': bytes 0-8"), std::string::npos);
+  EXPECT_NE(error_for(with_header("{" + entry("w", "[2]", 0, 8) + "}", 4)).find("tensor 'w': bytes 0-8"),
+            std::string::npos);
   EXPECT_NE(error_for(with_header("{" + entry("w", "[3]", 0, 8) + "}", 8)).find("needs 12 bytes"), std::string::npos);
-  EXPECT_NE(error_for(with_header("{" + entry("a", "[2]", 0, 8) + "," + entry("b", "[2]", 4, 12) + "}", 12)).find("overlap"), std::string::npos);
-  EXPECT_NE(error_for(with_header("{" + entry("a", "[1]", 0, 4) + "," + entry("a", "[1]", 4, 8) + "}", 8)).find("given twice"), std::string::npos);
-  EXPECT_NE(error_for(with_header(R"({"a":{"dtype":"Q4","shape":[1],"data_offsets":[0,4]}})", 4)).find("unknown type 'Q4'"), std::string::npos);
+  EXPECT_NE(
+      error_for(with_header("{" + entry("a", "[2]", 0, 8) + "," + entry("b", "[2]", 4, 12) + "}", 12)).find("overlap"),
+      std::string::npos);
+  EXPECT_NE(error_for(with_header("{" + entry("a", "[1]", 0, 4) + "," + entry("a", "[1]", 4, 8) + "}", 8))
+                .find("given twice"),
+            std::string::npos);
+  EXPECT_NE(error_for(with_header("{" + entry("a", "[1]", 0, 4) + "," + entry("b", "[1]", 8, 12) + "}", 12))
+                .find("belong to no tensor"),
+            std::string::npos);
+  EXPECT_NE(error_for(with_header("{" + entry("a", "[1]", 0, 4) + "}", 9)).find("5 bytes after the last tensor"),
+            std::string::npos);
+  EXPECT_NE(error_for(with_header("{" + entry("a", "[1]", 4, 0) + "}", 4)), "no error");
+  EXPECT_NE(error_for(with_header("{" + entry("a", "[1.5]", 0, 4) + "}", 4)), "no error");
+  EXPECT_NE(error_for(with_header(R"({"__metadata__":{"a":1}})", 0)).find("not a string"), std::string::npos);
+  EXPECT_NE(
+      error_for(with_header(R"({"a":{"dtype":"Q4","shape":[1],"data_offsets":[0,4]}})", 4)).find("unknown type 'Q4'"),
+      std::string::npos);
   EXPECT_NE(error_for(with_header("{" + entry("w", "[9223372036854775807,4]", 0, 4) + "}", 4)), "no error");
   EXPECT_NE(error_for(with_header("{" + entry("w", "[-1]", 0, 4) + "}", 4)), "no error");
+}
+
+// Tensors lie in the file's map, outlive the TensorFile, and writing to them leaves the file as it is.
+TEST(Safetensors, MappedTensorsAreTheFilesOwnBytes) {
+  const at::Tensor a = at::arange(6, at::kFloat).view({2, 3}), empty = at::arange(0, at::kFloat);
+  write_safetensors(file(), {{"a", a}, {"empty", empty}});
+  at::Tensor mapped;
+  {
+    const auto tensors = map_safetensors(file()).tensors;
+    mapped = tensors.at("a");
+    EXPECT_EQ(tensors.at("empty").numel(), 0);
+  }
+  EXPECT_TRUE(at::equal(mapped, a));
+  mapped.data_ptr<float>()[0] = 9;
+  EXPECT_EQ(mapped.data_ptr<float>()[0], 9);
+  EXPECT_TRUE(at::equal(read_safetensors(file()).tensors.at("a"), a));
+}
+
+// A header of odd length puts tensors where their type may not be read in place.
+TEST(Safetensors, TensorsThatAreNotAlignedAreCopied) {
+  const std::string header = R"({"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]} })";
+  std::string bytes = with_header(header + std::string(3 - (header.size() + 8) % 4 % 3, ' '), 4);
+  const float value = 2.5f;
+  std::memcpy(bytes.data() + bytes.size() - 4, &value, 4);
+  write_file_atomic(file(), bytes);
+  EXPECT_EQ(map_safetensors(file()).tensors.at("w").data_ptr<float>()[0], 2.5f);
 }
 
 }  // namespace

@@ -1,6 +1,9 @@
 // Causal attention with grouped queries, its own V dim, RoPE, sliding window with an always-visible meta prefix, and
 // cross-layer KV sharing (Hymba, arXiv 2411.13676, sections 2.1-2.3). Rows of the projection: q [H*P] | k [K*P] |
 // v [K*V]; a layer that uses another layer's K and V has the q rows alone. Query head h reads KV head h / (H/K).
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/max.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/split_with_sizes.h>
 
 #include <cmath>
@@ -12,9 +15,12 @@
 #include "kernels/window_attention/op.h"
 #include "mixer/attention_plan.h"
 #include "mixer/mixer.h"
+#include "mixer/rope_options.h"
 
 namespace hymba {
 namespace {
+
+constexpr double kNormEps = 1e-6;  // of q and k: always this value, whatever norm_eps is (Hymba's reference)
 
 namespace po = boost::program_options;
 
@@ -23,10 +29,9 @@ class Attention : public Mixer {
   struct Config {
     std::int64_t heads = 0, kv_heads = 0, head_dim = 0, v_dim = 0;
     AttentionPlanOptions plan;
-    bool rope = true;
-    double rope_theta = 0;
-    std::string rope_scaling, qk_norm;
-    std::int64_t rope_max = 0, rope_original = 0;
+    RopeOptions rope;
+    std::string qk_norm, bias;
+    double in_scale = 1, key_scale = 1, out_scale = 1;
 
     po::options_description options() {
       po::options_description o;
@@ -39,12 +44,13 @@ class Attention : public Mixer {
           "layers without the window: first,middle,last, numbers, none, all")(
           "attention.kv_share", po::value(&plan.kv_share)->default_value(1), "neighbouring window layers that share K and V")(
           "attention.kv_groups", po::value(&plan.kv_groups)->default_value(""), "explicit sharing: 1-2, 3-4-5")(
-          "attention.rope", po::value(&rope)->default_value(true), "rotary positions")(
-          "attention.rope_theta", po::value(&rope_theta)->default_value(10000), "base of the rotary angles")(
-          "attention.rope_scaling", po::value(&rope_scaling)->default_value("none"), "none or ntk")(
-          "attention.rope_max", po::value(&rope_max)->default_value(0), "ntk: positions to reach")(
-          "attention.rope_original", po::value(&rope_original)->default_value(0), "ntk: positions of the base")(
-          "attention.qk_norm", po::value(&qk_norm)->default_value("none"), "none or rms: RMS norm of q and k before RoPE");
+          "attention.qk_norm", po::value(&qk_norm)->default_value("none"),
+          "RMS norm of q and k before RoPE: none, rms (one weight for all heads) or rms_per_head")(
+          "attention.bias", po::value(&bias)->default_value("none"), "none, qkv, or all: also of the output projection")(
+          "attention.in_scale", po::value(&in_scale)->default_value(1), "factor of the input")(
+          "attention.key_scale", po::value(&key_scale)->default_value(1), "factor of the keys")(
+          "attention.out_scale", po::value(&out_scale)->default_value(1), "factor of the output");
+      rope.add_to(o);
       return o;
     }
   };
@@ -60,16 +66,13 @@ class Attention : public Mixer {
     k_dim_ = config.head_dim == 0 ? context.hidden / heads_ : config.head_dim;
     v_dim_ = config.v_dim == 0 ? k_dim_ : config.v_dim;
     require(k_dim_ > 0 && v_dim_ > 0, "attention.head_dim = {}, attention.v_dim = {}: expected positive", k_dim_, v_dim_);
-    require(!config.rope || k_dim_ % 2 == 0, "attention.head_dim = {}: RoPE needs an even number", k_dim_);
+    config_.rope.check(k_dim_);
+    if (config_.rope.rope) inv_freq_ = config_.rope.frequencies(k_dim_, 0);
+    require(config.bias == "none" || config.bias == "qkv" || config.bias == "all", "attention.bias = {}: expected none, qkv or all", config.bias);
+    require(std::isfinite(config.key_scale), "attention.key_scale: expected a finite number");
     plan_ = plan_attention(config.plan, context.peers).at(layer_);
     share_ = config.plan.kv_share;
-    read_rope();
-    require(config.qk_norm == "none" || config.qk_norm == "rms", "attention.qk_norm = {}: expected none or rms",
-            config.qk_norm);
-    if (config.qk_norm == "rms") {
-      q_norm_P_ = context.store->add(context.prefix + "q_norm.weight", {k_dim_}, init_constant(1), false);
-      if (makes_kv()) k_norm_P_ = context.store->add(context.prefix + "k_norm.weight", {k_dim_}, init_constant(1), false);
-    }
+    add_norms(context);
   }
 
   std::int64_t in_rows() const override {
@@ -78,6 +81,10 @@ class Attention : public Mixer {
   std::int64_t out_width() const override { return heads_ * v_dim_; }
   std::int64_t heads() const override { return heads_; }
   bool attends() const override { return true; }
+  bool in_bias() const override { return config_.bias != "none"; }
+  bool out_bias() const override { return config_.bias == "all"; }
+  double in_scale() const override { return config_.in_scale; }
+  double out_scale() const override { return config_.out_scale; }
 
   at::Tensor forward(const at::Tensor& p_BLX, Pass& pass, MixerCache* mine) const override {
     const std::int64_t batch = p_BLX.size(0), length = p_BLX.size(1);
@@ -86,9 +93,12 @@ class Attention : public Mixer {
     };
     std::vector<at::Tensor> qkv = {p_BLX};
     if (makes_kv()) qkv = at::split_with_sizes(p_BLX, {heads_ * k_dim_, kv_heads_ * k_dim_, kv_heads_ * v_dim_}, 2);
-    const at::Tensor q_BLHP = position(heads_of(qkv[0], heads_, k_dim_), q_norm_P_, pass.position);
+    check_position(pass.position + length, mine != nullptr && pass.position > 0);
+    const at::Tensor q_BLHP = position(heads_of(qkv[0], heads_, k_dim_), q_norm_, pass.position);
     if (makes_kv()) {
-      const at::Tensor k_BLKP = position(heads_of(qkv[1], kv_heads_, k_dim_), k_norm_P_, pass.position);
+      at::Tensor k_BLKP = heads_of(qkv[1], kv_heads_, k_dim_);
+      if (config_.key_scale != 1) k_BLKP = k_BLKP * config_.key_scale;
+      k_BLKP = position(k_BLKP, k_norm_, pass.position);
       const at::Tensor v_BLKV = heads_of(qkv[2], kv_heads_, v_dim_);
       auto& view = pass.kv.at(static_cast<std::size_t>(layer_));
       view = mine != nullptr ? mine->kv->append(k_BLKP, v_BLKV, pass.position) : KvView{k_BLKP, v_BLKV, 0, 0, false};
@@ -101,7 +111,7 @@ class Attention : public Mixer {
 
   MixerCost cost() const override {
     MixerCost cost;
-    if (q_norm_P_.defined()) cost.params += k_dim_ * (makes_kv() ? 2 : 1);
+    for (const auto& norm : {q_norm_, k_norm_}) cost.params += norm.defined() ? norm.numel() : 0;
     cost.flops_per_visible_key = 2.0 * static_cast<double>(heads_ * (k_dim_ + v_dim_));
     cost.window = plan_.window;
     return cost;
@@ -138,15 +148,17 @@ class Attention : public Mixer {
   StepFunction bind_step(const at::Tensor& p_BX, const at::Tensor& y_BE, StepBatch& step, MixerCache* mine) const override {
     const std::int64_t batch = step.batch;
     const at::Tensor q_BHP = step.buffer("attention.q", heads_ * k_dim_).view({batch, heads_, k_dim_});
-    const StepFunction place_q = bind_position(p_BX.narrow(1, 0, heads_ * k_dim_), q_BHP, q_norm_P_, step);
+    const StepFunction place_q = bind_position(p_BX.narrow(1, 0, heads_ * k_dim_), q_BHP, q_norm_, step);
     StepFunction append = [] {};
     if (makes_kv()) {
       KvCache* own = &*mine->kv;
       step.kv.at(static_cast<std::size_t>(layer_)) = own;
       const at::Tensor k_BKP = step.buffer("attention.k", kv_heads_ * k_dim_).view({batch, kv_heads_, k_dim_});
       const at::Tensor v_BKV = p_BX.narrow(1, (heads_ + kv_heads_) * k_dim_, kv_heads_ * v_dim_).view({batch, kv_heads_, v_dim_});
-      append = [place_k = bind_position(p_BX.narrow(1, heads_ * k_dim_, kv_heads_ * k_dim_), k_BKP, k_norm_P_, step), own, k_BKP,
-                v_BKV, lengths = step.lengths_B] {
+      const at::Tensor raw_BK = p_BX.narrow(1, heads_ * k_dim_, kv_heads_ * k_dim_);
+      append = [scale = config_.key_scale, raw_BK, place_k = bind_position(raw_BK, k_BKP, k_norm_, step), own, k_BKP, v_BKV,
+                lengths = step.lengths_B] {
+        if (scale != 1) raw_BK.mul_(scale);
         place_k();
         own->append_step(k_BKP, v_BKV, lengths);
       };
@@ -168,40 +180,50 @@ class Attention : public Mixer {
  private:
   bool makes_kv() const { return plan_.source == layer_; }
 
-  void read_rope() {
-    const auto& scaling = config_.rope_scaling;
-    require(scaling == "none" || scaling == "ntk", "attention.rope_scaling = {}: expected none or ntk", scaling);
-    require(scaling == "none" || config_.rope, "attention.rope_scaling = {} has no effect: attention.rope is false", scaling);
-    rope_base_ = config_.rope_theta;
-    if (scaling == "ntk") {  // static NTK: base * (2 max / original - 1)^(P / (P - 2))
-      require(config_.rope_max > 0 && config_.rope_original > 0,
-              "attention.rope_scaling = ntk needs attention.rope_max and attention.rope_original");
-      const double ratio = 2.0 * static_cast<double>(config_.rope_max) / static_cast<double>(config_.rope_original) - 1;
-      const auto dim = static_cast<double>(k_dim_);
-      rope_base_ *= std::pow(ratio, dim / (dim - 2));
-    } else {
-      require(config_.rope_max == 0 && config_.rope_original == 0,
-              "attention.rope_max and attention.rope_original have no effect without attention.rope_scaling = ntk");
-    }
+  void add_norms(const MixerContext& context) {
+    const auto& kind = config_.qk_norm;
+    require(kind == "none" || kind == "rms" || kind == "rms_per_head", "attention.qk_norm = {}: expected none, rms or rms_per_head", kind);
+    if (kind == "none") return;
+    const auto add = [&](const std::string& name, std::int64_t heads) {
+      const std::vector<std::int64_t> shape = kind == "rms" ? std::vector<std::int64_t>{k_dim_} : std::vector<std::int64_t>{heads, k_dim_};
+      return context.store->add(context.prefix + name, shape, init_constant(1), false);
+    };
+    q_norm_ = add("q_norm.weight", heads_);
+    if (makes_kv()) k_norm_ = add("k_norm.weight", kv_heads_);
   }
 
-  at::Tensor position(const at::Tensor& x_BLHP, const at::Tensor& norm_P, std::int64_t first) const {
-    const at::Tensor normed = norm_P.defined() ? kernels::rms_norm(x_BLHP, norm_P, 1e-6) : x_BLHP;
-    return config_.rope ? kernels::rope(normed, first, rope_base_) : normed;
+  // dynamic_ntk turns all positions by other angles once the sequence is longer than its base's.
+  void check_position(std::int64_t total, bool continues) const {
+    require(!continues || !config_.rope.depends_on(total),
+            "attention.rope_scaling = dynamic_ntk: {} positions change the angles of the keys that are in the cache already; keep the "
+            "context within attention.rope_original = {}, or read the whole text in one pass", total, config_.rope.original);
+  }
+
+  // RMS norm over P, then RoPE. norm: undefined, [P], or [heads, P].
+  at::Tensor position(const at::Tensor& x_BLHP, const at::Tensor& norm, std::int64_t first) const {
+    at::Tensor x = x_BLHP;
+    if (norm.defined() && norm.dim() == 1) x = kernels::rms_norm(x, norm, kNormEps);
+    if (norm.defined() && norm.dim() == 2) x = kernels::rms_norm(x, at::ones({k_dim_}, x.options()), kNormEps) * norm;
+    if (!config_.rope.rope) return x;
+    const std::int64_t total = first + x.size(1);
+    return kernels::rope(x, first, config_.rope.depends_on(total) ? config_.rope.frequencies(k_dim_, total) : inv_freq_);
   }
 
   // position() of one row of each sequence: from x [B, heads * P], strided, to out_BHP.
-  StepFunction bind_position(const at::Tensor& x, const at::Tensor& out_BHP, const at::Tensor& norm_P, StepBatch& step) const {
+  StepFunction bind_position(const at::Tensor& x, const at::Tensor& out_BHP, const at::Tensor& norm, StepBatch& step) const {
     const std::int64_t heads = out_BHP.size(1);
     const at::Tensor heads_BHP = x.view({step.batch, heads, k_dim_});
-    const at::Tensor normed = config_.rope && norm_P.defined() ? step.buffer("attention.normed", heads * k_dim_).view_as(out_BHP) : out_BHP;
+    const at::Tensor normed = config_.rope.rope && norm.defined() ? step.buffer("attention.normed", heads * k_dim_).view_as(out_BHP) : out_BHP;
+    const bool per_head = norm.defined() && norm.dim() == 2;
+    const at::Tensor weight_P = per_head ? at::ones({k_dim_}, at::kFloat) : norm;
     std::vector<std::pair<at::Tensor, at::Tensor>> norms;  // of each sequence: heads are rows
-    for (std::int64_t b = 0; norm_P.defined() && b < step.batch; ++b) norms.emplace_back(normed.select(0, b), heads_BHP.select(0, b));
-    return [this, out_BHP, from = norm_P.defined() ? normed : heads_BHP, norms, norm_P, lengths = step.lengths_B,
-            frequencies = kernels::rope_frequencies(rope_base_, k_dim_)] {
-      for (const auto& [to, row] : norms) kernels::rms_norm_out(to, row, norm_P, 1e-6);
-      if (config_.rope) {
-        kernels::rope_step_out(out_BHP, from, lengths, frequencies);
+    for (std::int64_t b = 0; norm.defined() && b < step.batch; ++b) norms.emplace_back(normed.select(0, b), heads_BHP.select(0, b));
+    return [this, out_BHP, normed, from = norm.defined() ? normed : heads_BHP, norms, norm, per_head, weight_P, lengths = step.lengths_B] {
+      for (const auto& [to, row] : norms) kernels::rms_norm_out(to, row, weight_P, kNormEps);
+      if (per_head) normed.mul_(norm.detach());
+      if (config_.rope.rope) {
+        check_position(at::max(lengths).item<std::int64_t>(), true);
+        kernels::rope_step_out(out_BHP, from, lengths, inv_freq_);
       } else if (norms.empty()) {
         out_BHP.copy_(from);
       }
@@ -223,9 +245,9 @@ class Attention : public Mixer {
 
   Config config_;
   std::int64_t layer_, meta_tokens_, heads_ = 0, kv_heads_ = 0, k_dim_ = 0, v_dim_ = 0, share_ = 1;
-  double rope_base_ = 10000;
+  std::vector<double> inv_freq_;  // P/2
   AttentionLayer plan_;
-  at::Tensor q_norm_P_, k_norm_P_;
+  at::Tensor q_norm_, k_norm_;  // [P], or [heads, P]
 };
 
 const RegisterMixer<Attention> kRegistered("attention");

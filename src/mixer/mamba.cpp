@@ -25,7 +25,7 @@ class Mamba : public Mixer {
  public:
   struct Config {
     std::int64_t expand = 0, state = 0, conv = 0, dt_rank = 0;
-    bool inner_norms = true, conv_bias = true;
+    bool inner_norms = true, conv_bias = true, proj_bias = false;
     DtRange dt;
 
     po::options_description options() {
@@ -36,13 +36,14 @@ class Mamba : public Mixer {
           "mamba.dt_rank", po::value(&dt_rank)->default_value(0), "rank R of dt; 0: ceil(hidden / 16)")(
           "mamba.inner_norms", po::value(&inner_norms)->default_value(true), "RMS norms of dt, B and C (Hymba, Jamba)")(
           "mamba.conv_bias", po::value(&conv_bias)->default_value(true), "bias of the convolution")(
+          "mamba.proj_bias", po::value(&proj_bias)->default_value(false), "biases of the layer's projections")(
           "mamba.dt_min", po::value(&dt.low)->default_value(0.001), "smallest dt at the start")(
           "mamba.dt_max", po::value(&dt.high)->default_value(0.1), "largest dt at the start");
       return o;
     }
   };
 
-  Mamba(const Config& config, const MixerContext& c) : layer_(c.layer), eps_(c.norm_eps) {
+  Mamba(const Config& config, const MixerContext& c) : layer_(c.layer), eps_(c.norm_eps), proj_bias_(config.proj_bias) {
     inner_ = config.expand * c.hidden;
     state_ = config.state;
     conv_ = config.conv;
@@ -71,6 +72,8 @@ class Mamba : public Mixer {
   std::int64_t in_rows() const override { return 2 * inner_; }
   std::int64_t out_width() const override { return inner_; }
   bool recurrent() const override { return true; }
+  bool in_bias() const override { return proj_bias_; }
+  bool out_bias() const override { return proj_bias_; }
 
   at::Tensor forward(const at::Tensor& p_BLX, Pass& pass, MixerCache* mine) const override {
     const auto u_gate = at::split_with_sizes(p_BLX, {inner_, inner_}, 2);
@@ -152,6 +155,7 @@ class Mamba : public Mixer {
  private:
   std::int64_t layer_, inner_, state_, conv_, rank_;
   double eps_;
+  bool proj_bias_;
   at::Tensor conv_weight_EW_, conv_bias_E_, x_proj_, dt_proj_ER_, dt_bias_E_, A_log_EN_, D_E_, dt_norm_R_, B_norm_N_, C_norm_N_;
 };
 

@@ -13,7 +13,14 @@ std::map<std::string, MixerTypeMaker>& registry() {
   return makers;
 }
 
+std::set<std::string>& channel_mixers() {
+  static std::set<std::string> names;
+  return names;
+}
+
 }  // namespace
+
+bool is_channel_mixer(const std::string& name) { return channel_mixers().count(name) != 0; }
 
 CacheBytes& CacheBytes::operator+=(const CacheBytes& o) {
   kv_full += o.kv_full;
@@ -25,7 +32,8 @@ CacheBytes& CacheBytes::operator+=(const CacheBytes& o) {
   return *this;
 }
 
-void register_mixer(const std::string& name, MixerTypeMaker maker) {
+void register_mixer(const std::string& name, MixerTypeMaker maker, bool channels) {
+  if (channels) channel_mixers().insert(name);
   if (!registry().emplace(name, std::move(maker)).second) fail("two mixers are registered as '{}'", name);
 }
 

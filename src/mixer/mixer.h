@@ -94,6 +94,11 @@ class Mixer {
   virtual std::int64_t in_rows() const = 0;    // rows of the layer's input projection
   virtual std::int64_t out_width() const = 0;  // channels of its output
   virtual std::int64_t heads() const { return 1; }
+  // What the layer's projections do for this mixer: p = in_scale (W x) + bias, and its output is scaled by out_scale.
+  virtual bool in_bias() const { return false; }
+  virtual bool out_bias() const { return false; }
+  virtual double in_scale() const { return 1; }
+  virtual double out_scale() const { return 1; }
   // p_BLX [B, L, in_rows()] -> [B, L, out_width()]. The one path for training, prefill and single steps: with a cache
   // (mine != nullptr) it continues from it and updates it.
   virtual at::Tensor forward(const at::Tensor& p_BLX, Pass& pass, MixerCache* mine) const = 0;
@@ -120,7 +125,9 @@ class MixerType {
 };
 
 using MixerTypeMaker = std::function<std::unique_ptr<MixerType>()>;
-void register_mixer(const std::string& name, MixerTypeMaker maker);
+// channels: it mixes the channels of one token (an FFN), so it may follow another mixer in a block.
+void register_mixer(const std::string& name, MixerTypeMaker maker, bool channels = false);
+bool is_channel_mixer(const std::string& name);
 std::vector<std::string> mixer_names();
 std::unique_ptr<MixerType> make_mixer_type(const std::string& name);  // UserError with the names that there are
 
@@ -129,8 +136,8 @@ std::unique_ptr<MixerType> make_mixer_type(const std::string& name);  // UserErr
 template <class M>
 class RegisterMixer {
  public:
-  explicit RegisterMixer(const std::string& name) {
-    register_mixer(name, [] { return std::make_unique<Type>(); });
+  explicit RegisterMixer(const std::string& name, bool channels = false) {
+    register_mixer(name, [] { return std::make_unique<Type>(); }, channels);
   }
 
  private:

@@ -3,8 +3,11 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/split_with_sizes.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "base/error.h"
@@ -54,6 +57,7 @@ Sublayer::Sublayer(const Options& options, const MixerContext& context,
       require(width % mixers_[i]->out_width() == 0,
               "{}: mean fusion repeats the {} channels of {} to {}, which is no multiple; change heads or v_dim, or use "
               "parallel.fusion = concat", options.name, mixers_[i]->out_width(), options.mixers[i], width);
+      if (!options.branch_norms) continue;
       branch_norms_E_.push_back(store.add(fmt::format("{}.{}.branch_norm.weight", options.name, options.mixers[i]), {width},
                                           init_constant(1), false));
     }
@@ -63,6 +67,33 @@ Sublayer::Sublayer(const Options& options, const MixerContext& context,
     }
   }
   out_proj_DE_ = store.add_product(options.name + ".out_proj.weight", {hidden_, width_}, init_normal(options.out_std));
+  add_biases(context);
+}
+
+// Biases and constant factors of the projections, where the mixers want them.
+void Sublayer::add_biases(const MixerContext& context) {
+  std::int64_t in_rows = 0;
+  std::vector<double> in_scale, out_scale;
+  bool scaled = false;
+  for (const auto& mixer : mixers_) {
+    require(std::isfinite(mixer->in_scale()) && std::isfinite(mixer->out_scale()), "{}: its in_scale and out_scale must be finite",
+            options_.name);
+    if (mixer->in_bias()) in_rows += mixer->in_rows();
+    if (mixer->out_bias()) out_scale.push_back(mixer->out_scale());
+    scaled = scaled || mixer->in_scale() != 1;
+    in_scale.insert(in_scale.end(), static_cast<std::size_t>(mixer->in_rows()), mixer->in_scale());
+  }
+  if (in_rows > 0) in_bias_ = context.store->add(options_.name + ".in_proj.bias", {in_rows}, init_constant(0), false);
+  if (!out_scale.empty()) {
+    // A shared projection (mean) has one bias; concatenated mixers have one each, as their projections would have alone.
+    const bool each = options_.fusion == Fusion::kConcat && out_scale.size() > 1;
+    const auto n = static_cast<std::int64_t>(out_scale.size());
+    out_bias_ = context.store->add(options_.name + ".out_proj.bias", each ? std::vector<std::int64_t>{n, hidden_} : std::vector<std::int64_t>{hidden_},
+                                   init_constant(0), false);
+    const bool shared = options_.fusion == Fusion::kMean && mixers_.size() > 1;
+    out_bias_scale_ = at::tensor(shared ? std::vector<double>{1} : out_scale, at::kFloat).view({-1, 1});
+  }
+  if (scaled) in_scale_X_ = at::tensor(in_scale, at::kFloat);
 }
 
 std::string Sublayer::text() const {
@@ -70,7 +101,7 @@ std::string Sublayer::text() const {
 }
 
 at::Tensor Sublayer::forward(const at::Tensor& x_BLD, Pass& pass) const {
-  const at::Tensor p_BLX = product(kernels::rms_norm(x_BLD, norm_D_, eps_), in_proj_XD_);
+  const at::Tensor p_BLX = project_in(kernels::rms_norm(x_BLD, norm_D_, eps_));
   // One split, whose gradient is one concatenation: slices by narrow() would each fill and add a whole projection.
   std::vector<std::int64_t> rows;
   for (const auto& mixer : mixers_) rows.push_back(mixer->in_rows());
@@ -85,18 +116,50 @@ at::Tensor Sublayer::forward(const at::Tensor& x_BLD, Pass& pass) const {
 }
 
 at::Tensor Sublayer::combine(const at::Tensor& x_BLD, std::vector<at::Tensor> outputs, const Pass& pass) const {
-  return x_BLD + product(fuse(std::move(outputs), pass), out_proj_DE_);
+  return x_BLD + project_out(fuse(std::move(outputs), pass));
+}
+
+at::Tensor Sublayer::input_bias() const {
+  at::Tensor bias_X = in_bias_;
+  if (bias_X.defined() && bias_X.size(0) < in_rows_) {  // zeros for the mixers without a bias
+    std::vector<at::Tensor> parts;
+    std::int64_t row = 0;
+    for (const auto& mixer : mixers_) {
+      const std::int64_t rows = mixer->in_rows();
+      parts.push_back(mixer->in_bias() ? in_bias_.narrow(0, row, rows) : at::zeros({rows}, at::kFloat));
+      row += mixer->in_bias() ? rows : 0;
+    }
+    bias_X = at::cat(parts);
+  }
+  return bias_X;
+}
+
+at::Tensor Sublayer::output_bias() const { return (out_bias_.view({-1, hidden_}) * out_bias_scale_).sum(0); }
+
+at::Tensor Sublayer::project_in(const at::Tensor& x_BLD) const {
+  if (!in_bias_.defined() && !in_scale_X_.defined()) return product(x_BLD, in_proj_XD_);
+  const at::Tensor bias_X = input_bias();
+  if (!in_scale_X_.defined()) return product(x_BLD, in_proj_XD_) + bias_X;
+  const at::Tensor p_BLX = product(x_BLD, in_proj_XD_) * in_scale_X_;
+  return bias_X.defined() ? p_BLX + bias_X : p_BLX;
+}
+
+at::Tensor Sublayer::project_out(const at::Tensor& y_BLE) const {
+  if (!out_bias_.defined()) return product(y_BLE, out_proj_DE_);
+  return product(y_BLE, out_proj_DE_) + output_bias();
 }
 
 at::Tensor Sublayer::fuse(std::vector<at::Tensor> outputs, const Pass& pass) const {
-  if (outputs.size() == 1) return masked(outputs[0], 0, pass);
   for (std::size_t i = 0; i < outputs.size(); ++i) {
-    const std::int64_t copies = branch_norms_E_[i].size(0) / outputs[i].size(2);
+    const bool mean = options_.fusion == Fusion::kMean && outputs.size() > 1;
+    const std::int64_t copies = mean ? width_ / outputs[i].size(2) : 1;
     if (copies > 1) outputs[i] = outputs[i].repeat({1, 1, copies});
-    const at::Tensor branch = kernels::rms_norm(outputs[i], branch_norms_E_[i], eps_);
-    pass.observe(layer_, options_.mixers[i], "branch", branch);
+    at::Tensor branch = branch_norms_E_.empty() ? outputs[i] : kernels::rms_norm(outputs[i], branch_norms_E_[i], eps_);
+    if (mixers_[i]->out_scale() != 1) branch = branch * mixers_[i]->out_scale();
+    if (mixers_.size() > 1) pass.observe(layer_, options_.mixers[i], "branch", branch);
     outputs[i] = masked(branch, i, pass);
   }
+  if (outputs.size() == 1) return outputs[0];
   if (options_.fusion == Fusion::kConcat) return at::cat(outputs, 2);
   at::Tensor sum = outputs[0];
   for (std::size_t i = 1; i < outputs.size(); ++i) sum = sum + outputs[i];
@@ -142,12 +205,21 @@ StepFunction Sublayer::bind_step(const at::Tensor& x_BD, StepBatch& step) const 
     mixers.push_back(mixer.bind_step(p_BX.narrow(1, first, mixer.in_rows()), outputs.back(), step, mine));
     first += mixer.in_rows();
   }
-  if (mixers_.size() > 1) mixers.push_back(bind_fuse(outputs, fused_BE));
-  return [this, x_BD, normed_BD, p_BX, fused_BE, mixers] {
+  if (mixers_.size() > 1) {
+    mixers.push_back(bind_fuse(outputs, fused_BE));
+  } else if (mixers_[0]->out_scale() != 1) {
+    mixers.push_back([fused_BE, scale = mixers_[0]->out_scale()] { fused_BE.mul_(scale); });
+  }
+  const at::Tensor in_bias = in_bias_.defined() ? input_bias().detach() : at::Tensor();
+  const at::Tensor out_bias = out_bias_.defined() ? output_bias().detach() : at::Tensor();
+  return [this, x_BD, normed_BD, p_BX, fused_BE, mixers, in_bias, out_bias] {
     kernels::rms_norm_out(normed_BD, x_BD, norm_D_, eps_);
     product_out(p_BX, normed_BD, in_proj_XD_);
+    if (in_scale_X_.defined()) p_BX.mul_(in_scale_X_);
+    if (in_bias.defined()) p_BX.add_(in_bias);
     for (const auto& run : mixers) run();
     product_out(x_BD, fused_BE, out_proj_DE_, /*add=*/true);
+    if (out_bias.defined()) x_BD.add_(out_bias);
   };
 }
 
@@ -155,15 +227,35 @@ StepFunction Sublayer::bind_step(const at::Tensor& x_BD, StepBatch& step) const 
 StepFunction Sublayer::bind_fuse(const std::vector<at::Tensor>& outputs, const at::Tensor& fused_BE) const {
   const bool concat = options_.fusion == Fusion::kConcat;
   std::vector<at::Tensor> places;
+  std::vector<float> scales;
   std::int64_t first = 0;
-  for (const auto& norm : branch_norms_E_) {
-    places.push_back(concat ? fused_BE.narrow(1, first, norm.size(0)) : fused_BE);
-    first += norm.size(0);
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    const std::int64_t width = concat ? outputs[i].size(1) : width_;
+    places.push_back(fused_BE.narrow(1, first, width));
+    scales.push_back(static_cast<float>(mixers_[i]->out_scale() / (concat ? 1.0 : static_cast<double>(outputs.size()))));
+    if (concat) first += width;
   }
-  const float scale = concat ? 1.0f : 1.0f / static_cast<float>(outputs.size());
-  return [this, outputs, places, scale, concat] {
+  if (branch_norms_E_.empty()) return bind_plain_fuse(outputs, places, scales);
+  return [this, outputs, places, scales, concat] {
     for (std::size_t i = 0; i < outputs.size(); ++i) {
-      kernels::rms_norm_out(places[i], outputs[i], branch_norms_E_[i], eps_, {scale, !concat && i > 0});
+      kernels::rms_norm_out(places[i], outputs[i], branch_norms_E_[i], eps_, {scales[i], !concat && i > 0});
+    }
+  };
+}
+
+// The same without norms.
+StepFunction Sublayer::bind_plain_fuse(const std::vector<at::Tensor>& outputs, std::vector<at::Tensor> places, std::vector<float> scales) const {
+  const bool concat = options_.fusion == Fusion::kConcat;
+  std::vector<at::Tensor> sources;  // narrower branches are repeated
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    const std::int64_t copies = places[i].size(1) / outputs[i].size(1);
+    places[i] = places[i].unflatten(1, {copies, outputs[i].size(1)});
+    sources.push_back(outputs[i].unsqueeze(1));
+  }
+  return [sources, places, scales, concat] {
+    for (std::size_t i = 0; i < sources.size(); ++i) {
+      if (concat || i == 0) places[i].zero_();
+      places[i].add_(sources[i], scales[i]);
     }
   };
 }
@@ -177,8 +269,9 @@ Sublayer::Params Sublayer::params() const {
   }
   std::int64_t shared = hidden_ * width_;  // out_proj, then the branch norms
   for (const auto& norm : branch_norms_E_) shared += norm.size(0);
+  if (out_bias_.defined()) shared += out_bias_.numel();
   for (const auto& mixer : mixers_) {
-    const std::int64_t own = mixer->in_rows() * hidden_ + mixer->cost().params;
+    const std::int64_t own = mixer->in_rows() * (hidden_ + (mixer->in_bias() ? 1 : 0)) + mixer->cost().params;
     (mixer->attends() ? params.attention : mixer->recurrent() ? params.mamba : params.other) += own;
   }
   (recurrent ? params.mamba : attends ? params.attention : params.other) += shared;

@@ -23,6 +23,7 @@ class Sublayer {
     std::string name;                       // "layers.0.mixer" or "layers.0.ffn": prefix of its parameters
     std::vector<std::string> mixers;
     Fusion fusion = Fusion::kMean;
+    bool branch_norms = true;               // of parallel mixers, before the fusion
     double out_std = 0.02;                  // of out_proj at the start: init_std / sqrt(residual steps)
   };
   // make: builds the mixer of a name in this place.
@@ -56,7 +57,13 @@ class Sublayer {
   CacheBytes cache_bytes(CacheQuery query) const;
 
  private:
+  void add_biases(const MixerContext& context);
+  at::Tensor input_bias() const;   // [X], zeros for the mixers without one; undefined where no mixer has one
+  at::Tensor output_bias() const;  // [D]
+  at::Tensor project_in(const at::Tensor& x_BLD) const;
+  at::Tensor project_out(const at::Tensor& y_BLE) const;
   at::Tensor fuse(std::vector<at::Tensor> outputs, const Pass& pass) const;
+  StepFunction bind_plain_fuse(const std::vector<at::Tensor>& outputs, std::vector<at::Tensor> places, std::vector<float> scales) const;
   StepFunction bind_fuse(const std::vector<at::Tensor>& outputs, const at::Tensor& fused_BE) const;
   at::Tensor masked(const at::Tensor& y_BLE, std::size_t mixer, const Pass& pass) const;
 
@@ -65,6 +72,10 @@ class Sublayer {
   double eps_;
   std::vector<std::unique_ptr<Mixer>> mixers_;
   at::Tensor norm_D_, in_proj_XD_, out_proj_DE_;
+  at::Tensor in_bias_;        // rows of the mixers that have one, in order
+  at::Tensor out_bias_;       // [D]; [n, D] if n concatenated mixers have one each
+  at::Tensor in_scale_X_;     // constant; undefined: all 1
+  at::Tensor out_bias_scale_; // [n, 1], with an out_bias_ [n, D]
   std::vector<at::Tensor> branch_norms_E_;
 };
 

@@ -1,6 +1,7 @@
 #include "model/design.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -32,15 +33,20 @@ po::options_description ModelConfig::options() {
       "layers", po::value(&layers)->default_value(12), "blocks; an FFN belongs to the block before it")(
       "mixer", po::value(&mixer)->default_value("parallel(attention,mamba)"), "what a block mixes with: a mixer or parallel(a,b)")(
       "layers.pattern", po::value(&pattern)->default_value(""),
-      "a pattern of mixers, repeated over the blocks, instead of mixer: mamba ffn attention ffn")(
-      "ffn", po::value(&ffn)->default_value("swiglu"), "swiglu, relu2 or none")(
+      "a pattern of mixers, repeated over the blocks, instead of mixer: mamba ffn attention moe")(
+      "ffn", po::value(&ffn)->default_value("swiglu"), "swiglu, relu2, moe or none")(
       "parallel.fusion", po::value(&fusion)->default_value("mean"), "mean or concat")(
+      "parallel.norms", po::value(&branch_norms)->default_value(true), "an RMS norm of each branch before the fusion")(
       "meta_tokens", po::value(&meta_tokens)->default_value(0), "learned vectors M before every sequence")(
       "vocab", po::value(&vocab)->default_value(32001), "vocabulary V; a tokenizer sets it")(
       "tied", po::value(&tied)->default_value(true), "the output layer is the embedding")(
       "norm_eps", po::value(&norm_eps)->default_value(1e-6), "epsilon of the RMS norms")(
       "init_std", po::value(&init_std)->default_value(0.02), "standard deviation of weights at the start")(
       "embedding_std", po::value(&embedding_std)->default_value(0), "that of embedding and meta tokens; 0: init_std")(
+      "embedding_scale", po::value(&embedding_scale)->default_value(1), "factor of the embedded tokens")(
+      "logit_scale", po::value(&logit_scale)->default_value(1), "factor of the logits")(
+      "padding_id", po::value(&padding_id)->default_value(-1),
+      "token whose embedding gets no gradient from where it is read; -1: none")(
       "residual_scale", po::value(&residual_scale)->default_value(1),
       "factor of the output projections at the start: init_std * residual_scale / sqrt(sublayers)");
   return o;
@@ -69,6 +75,12 @@ Design::Design(std::string name, std::string size, std::vector<ConfigLayer> laye
           name_, config_.fusion);
   require(parallel || config_.fusion == "mean",
           "[{}]: parallel.fusion = {} has no effect: no layer has parallel mixers", name_, config_.fusion);
+  require(parallel || config_.branch_norms, "[{}]: parallel.norms = false has no effect: no layer has parallel mixers", name_);
+  require(config_.padding_id >= -1 && config_.padding_id < config_.vocab, "[{}]: padding_id = {}: expected -1 or an id below vocab = {}",
+          name_, config_.padding_id, config_.vocab);
+  require(std::isfinite(config_.embedding_scale) && std::isfinite(config_.logit_scale) && config_.norm_eps >= 0,
+          "[{}]: embedding_scale = {}, logit_scale = {}, norm_eps = {}: expected finite numbers", name_, config_.embedding_scale,
+          config_.logit_scale, config_.norm_eps);
 }
 
 void Design::plan_sublayers() {
@@ -84,12 +96,16 @@ void Design::plan_sublayers() {
   require(pattern[0] != "ffn", "[{}]: layers.pattern = {}: an ffn follows a mixer", name_, config_.pattern);
   const bool wants_ffn = std::count(pattern.begin(), pattern.end(), "ffn") > 0;
   require(ffn || !wants_ffn, "[{}]: layers.pattern has an ffn but ffn = none", name_);
+  require(config_.pattern.empty() || !is_channel_mixer(pattern[0]), "[{}]: layers.pattern = {}: an ffn follows a mixer", name_,
+          config_.pattern);
   std::int64_t layer = -1;
   for (std::size_t i = 0;; ++i) {
     const std::string& word = pattern[i % pattern.size()];
-    if (word != "ffn") ++layer;
+    const bool channels = word == "ffn" || (i % pattern.size() > 0 && is_channel_mixer(word));
+    if (!channels) ++layer;
     if (layer == config_.layers) break;
-    sublayers_.push_back({layer, word == "ffn" ? std::vector<std::string>{config_.ffn} : parse_mixer(word), word == "ffn"});
+    require(!channels || !sublayers_.back().ffn, "[{}]: layers.pattern = {}: two FFNs follow each other", name_, config_.pattern);
+    sublayers_.push_back({layer, word == "ffn" ? std::vector<std::string>{config_.ffn} : parse_mixer(word), channels});
   }
 }
 

@@ -17,8 +17,9 @@ namespace hymba {
 struct ModelConfig {
   std::int64_t hidden = 0, layers = 0, meta_tokens = 0, vocab = 0;
   std::string mixer, pattern, ffn, fusion;
-  bool tied = true;
-  double norm_eps = 0, init_std = 0, embedding_std = 0, residual_scale = 1;
+  std::int64_t padding_id = -1;
+  bool tied = true, branch_norms = true;
+  double norm_eps = 0, init_std = 0, embedding_std = 0, residual_scale = 1, embedding_scale = 1, logit_scale = 1;
   boost::program_options::options_description options();
 };
 

@@ -1,5 +1,6 @@
 #include "model/language_model.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/cross_entropy_loss.h>
 
@@ -46,7 +47,13 @@ std::string ParamCounts::ratio_text() const {
 }
 
 LanguageModel::LanguageModel(const Design& design, std::uint64_t seed, bool meta, bool pattern)
-    : config_(design.config()), store_(seed, meta, pattern) {
+    : LanguageModel(design, ParameterStore(seed, meta, pattern)) {}
+
+LanguageModel::LanguageModel(const Design& design, ParameterSource source)
+    : LanguageModel(design, ParameterStore(std::move(source))) {}
+
+LanguageModel::LanguageModel(const Design& design, ParameterStore store)
+    : config_(design.config()), store_(std::move(store)) {
   const auto& c = config_;
   const double embedding_std = c.embedding_std > 0 ? c.embedding_std : c.init_std;
   embedding_VD_ = store_.add_product("embedding.weight", {c.vocab, c.hidden}, init_normal(embedding_std));
@@ -59,6 +66,7 @@ LanguageModel::LanguageModel(const Design& design, std::uint64_t seed, bool meta
     options.name = fmt::format("layers.{}.{}", plan.layer, plan.ffn ? "ffn" : "mixer");
     options.mixers = plan.mixers;
     options.fusion = design.fusion();
+    options.branch_norms = c.branch_norms;
     options.out_std = out_std;
     MixerContext context;
     context.layer = plan.layer;
@@ -76,11 +84,16 @@ LanguageModel::LanguageModel(const Design& design, std::uint64_t seed, bool meta
   head_VD_ = c.tied ? embedding_VD_ : store_.add_product("head.weight", {c.vocab, c.hidden}, init_normal(c.init_std));
 }
 
+at::Tensor LanguageModel::embedding_rows(const at::Tensor& ids_BT) const {
+  const at::Tensor x_BTD = table_rows(embedding_VD_, ids_BT, config_.padding_id);
+  return config_.embedding_scale == 1 ? x_BTD : x_BTD * config_.embedding_scale;
+}
+
 at::Tensor LanguageModel::forward(const at::Tensor& ids_BT, ModelCache* cache, const std::vector<HeadMask>& masks) const {
   check_ids(ids_BT, config_.vocab);
   require(cache == nullptr || cache->batch == ids_BT.size(0), "[model] ids: expected the cache's batch {}, got {}",
           cache != nullptr ? cache->batch : 0, ids_BT.size(0));
-  at::Tensor x_BLD = table_rows(embedding_VD_, ids_BT);
+  at::Tensor x_BLD = embedding_rows(ids_BT);
   const bool meta = config_.meta_tokens > 0 && (cache == nullptr || cache->position == 0);
   if (meta) x_BLD = at::cat({meta_MD_.unsqueeze(0).expand({x_BLD.size(0), -1, -1}), x_BLD}, 1);
   x_BLD = run_layers(x_BLD, cache, masks);
@@ -108,11 +121,15 @@ void LanguageModel::prefill_meta(ModelCache* cache) const {
 std::vector<StepFunction> LanguageModel::bind_step(StepBatch& step, const at::Tensor& ids_B, const at::Tensor& logits_BV) const {
   step.kv.assign(static_cast<std::size_t>(config_.layers), nullptr);
   const at::Tensor x_BD = step.buffer("residual", config_.hidden), normed_BD = step.buffer("normed", config_.hidden);
-  std::vector<StepFunction> functions = {[this, x_BD, ids_B] { table_rows_out(x_BD, embedding_VD_, ids_B); }};
+  std::vector<StepFunction> functions = {[this, x_BD, ids_B] {
+    table_rows_out(x_BD, embedding_VD_, ids_B);
+    if (config_.embedding_scale != 1) x_BD.mul_(config_.embedding_scale);
+  }};
   for (const auto& sublayer : sublayers_) functions.push_back(sublayer->bind_step(x_BD, step));
   functions.emplace_back([this, x_BD, normed_BD, logits_BV] {
     kernels::rms_norm_out(normed_BD, x_BD, norm_D_, config_.norm_eps);
     product_out(logits_BV, normed_BD, head_VD_);
+    if (config_.logit_scale != 1) logits_BV.mul_(config_.logit_scale);
   });
   return functions;
 }
@@ -137,17 +154,33 @@ std::int64_t LanguageModel::weight_bytes_per_step() const {
          (meta_MD_.defined() ? meta_MD_.numel() * meta_MD_.element_size() : 0);
 }
 
-at::Tensor LanguageModel::logits(const at::Tensor& hidden) const { return product(hidden, head_VD_); }
-
 at::Tensor LanguageModel::embed(const at::Tensor& ids_BT) const {
   check_ids(ids_BT, config_.vocab);
-  const at::Tensor x_BLD = table_rows(embedding_VD_, ids_BT);
+  const at::Tensor x_BLD = embedding_rows(ids_BT);
   return meta_MD_.defined() ? at::cat({meta_MD_.unsqueeze(0).expand({x_BLD.size(0), -1, -1}), x_BLD}, 1) : x_BLD;
 }
 
 at::Tensor LanguageModel::finish(const at::Tensor& x_BLD) const {
   const std::int64_t meta = config_.meta_tokens;
   return kernels::rms_norm(x_BLD.narrow(1, meta, x_BLD.size(1) - meta), norm_D_, config_.norm_eps);
+}
+
+std::vector<at::Tensor> LanguageModel::hidden_states(const at::Tensor& ids_BT) const {
+  at::Tensor x_BLD = embed(ids_BT);
+  Pass pass;
+  pass.meta_tokens = config_.meta_tokens;
+  pass.kv.resize(static_cast<std::size_t>(config_.layers));
+  std::vector<at::Tensor> states = {x_BLD};
+  for (std::size_t i = 0; i < sublayers_.size(); ++i) {
+    x_BLD = sublayers_[i]->forward(x_BLD, pass);
+    if (i + 1 == sublayers_.size() || sublayers_[i + 1]->layer() != sublayers_[i]->layer()) states.push_back(x_BLD);
+  }
+  return states;
+}
+
+at::Tensor LanguageModel::logits(const at::Tensor& hidden) const {
+  const at::Tensor logits = product(hidden, head_VD_);
+  return config_.logit_scale == 1 ? logits : logits * config_.logit_scale;
 }
 
 at::Tensor LanguageModel::loss(const at::Tensor& ids_BT, const at::Tensor& targets_BT) const {

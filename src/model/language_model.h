@@ -25,6 +25,8 @@ class LanguageModel {
   // With `meta`, tensors have shapes but no memory: for inspecting designs of any size. With `pattern`, weights repeat:
   // for measuring speed.
   LanguageModel(const Design& design, std::uint64_t seed, bool meta = false, bool pattern = false);
+  // A stored model: its parameters are what `source` gives.
+  LanguageModel(const Design& design, ParameterSource source);
   LanguageModel(const LanguageModel&) = delete;
   LanguageModel& operator=(const LanguageModel&) = delete;
 
@@ -35,6 +37,8 @@ class LanguageModel {
   // of meta tokens and embeddings [B, M + T, D], and these -> hidden states after the final norm [B, T, D].
   at::Tensor embed(const at::Tensor& ids_BT) const;
   at::Tensor finish(const at::Tensor& x_BLD) const;
+  // The residual stream [B, M+T, D] of a forward pass: what enters the first block, then what leaves each block.
+  std::vector<at::Tensor> hidden_states(const at::Tensor& ids_BT) const;
   // Hidden states [..., D] -> logits [..., V], fp32.
   at::Tensor logits(const at::Tensor& hidden) const;
   // Mean next-token cross-entropy in nats of ids [B, T + 1] over the B*T targets; targets < 0 are left out.
@@ -63,7 +67,9 @@ class LanguageModel {
   CacheBytes cache_bytes(const CacheQuery& query) const;
 
  private:
+  LanguageModel(const Design& design, ParameterStore store);
   at::Tensor run_layers(at::Tensor x_BLD, ModelCache* cache, const std::vector<HeadMask>& masks) const;
+  at::Tensor embedding_rows(const at::Tensor& ids_BT) const;  // [B, T, D], scaled; padding_id gets no gradient
   ModelConfig config_;
   ParameterStore store_;
   at::Tensor embedding_VD_, meta_MD_, norm_D_, head_VD_;

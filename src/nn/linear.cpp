@@ -78,8 +78,8 @@ void product_out(const at::Tensor& y, const at::Tensor& x, const at::Tensor& wei
   }
 }
 
-at::Tensor table_rows(const at::Tensor& table, const at::Tensor& ids) {
-  return at::embedding(table, ids).to(at::kFloat);
+at::Tensor table_rows(const at::Tensor& table, const at::Tensor& ids, std::int64_t padding_id) {
+  return at::embedding(table, ids, padding_id).to(at::kFloat);
 }
 
 void table_rows_out(const at::Tensor& y, const at::Tensor& table, const at::Tensor& ids) {

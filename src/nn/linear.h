@@ -16,7 +16,8 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& weight_OI);
 void product_out(const at::Tensor& y_BO, const at::Tensor& x_BI, const at::Tensor& weight_OI, bool add = false);
 
 // Rows of table_VD in float32: ids [...] int64 -> [..., D]; differentiable where the table is float32.
-at::Tensor table_rows(const at::Tensor& table_VD, const at::Tensor& ids);
+// The row of padding_id gets no gradient (torch's padding_idx); -1: all do.
+at::Tensor table_rows(const at::Tensor& table_VD, const at::Tensor& ids, std::int64_t padding_id = -1);
 // The same into y_BD, for ids_B; allocates nothing. The ids were checked by the caller.
 void table_rows_out(const at::Tensor& y_BD, const at::Tensor& table_VD, const at::Tensor& ids_B);
 

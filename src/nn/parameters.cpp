@@ -34,8 +34,14 @@ Init init_uniform(double low, double high) {
 at::Tensor ParameterStore::add(const std::string& name, const std::vector<std::int64_t>& shape, const Init& init,
                                bool decay) {
   if (find(name) != nullptr) fail("parameter {} is added twice", name);
-  at::Tensor value = at::empty(shape, at::TensorOptions().dtype(at::kFloat).device(meta_ ? at::kMeta : at::kCPU));
-  if (!meta_) {
+  at::Tensor value;
+  if (source_) {
+    value = source_(name, shape);
+    if (!value.sizes().equals(shape) || value.scalar_type() != at::kFloat) fail("parameter {}: its source gave another shape or type", name);
+  } else {
+    value = at::empty(shape, at::TensorOptions().dtype(at::kFloat).device(meta_ ? at::kMeta : at::kCPU));
+  }
+  if (!source_ && !meta_) {
     Rng rng(seed_, name);
     if (pattern_ && value.numel() > kPattern) {
       at::Tensor flat = value.view({-1}), first = flat.narrow(0, 0, kPattern);
@@ -47,8 +53,8 @@ at::Tensor ParameterStore::add(const std::string& name, const std::vector<std::i
     } else {
       init(value, rng);
     }
-    value.set_requires_grad(true);
   }
+  if (!meta_) value.set_requires_grad(true);
   parameters_.push_back({name, value, decay});
   return value;
 }

@@ -24,8 +24,13 @@ Init init_normal(double std);
 Init init_constant(double value);
 Init init_uniform(double low, double high);
 
+// Gives the tensor of a stored model's parameter: fp32, of exactly that shape; it may be a view of a mapped file.
+using ParameterSource = std::function<at::Tensor(const std::string& name, const std::vector<std::int64_t>& shape)>;
+
 class ParameterStore {
  public:
+  // Every value comes from `source`: nothing is initialised and nothing is copied.
+  explicit ParameterStore(ParameterSource source) : seed_(0), meta_(false), source_(std::move(source)) {}
   // With `meta`, tensors have shapes but no memory. With `pattern`, large ones repeat their first numbers: for measuring
   // speed, where making 300 million random numbers would take longer than the measurement.
   ParameterStore(std::uint64_t seed, bool meta, bool pattern = false) : seed_(seed), meta_(meta), pattern_(pattern) {}
@@ -41,7 +46,8 @@ class ParameterStore {
 
  private:
   std::uint64_t seed_;
-  bool meta_, pattern_;
+  bool meta_, pattern_ = false;
+  ParameterSource source_;
   std::vector<Parameter> parameters_;
 };
 

@@ -145,7 +145,7 @@ void prune_checkpoints(const fs::path& run, std::size_t keep) {
   }
 }
 
-LoadedModel load_model(const fs::path& path) {
+LoadedModel load_checkpoint(const fs::path& path) {
   const auto folder = find_checkpoint(path);
   LoadedModel loaded{read_checkpoint_design(folder), read_checkpoint_state(folder), nullptr};
   loaded.model = std::make_unique<LanguageModel>(loaded.design, loaded.state.seed);

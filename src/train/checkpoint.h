@@ -51,6 +51,6 @@ struct LoadedModel {
   CheckpointState state;
   std::unique_ptr<LanguageModel> model;
 };
-LoadedModel load_model(const std::filesystem::path& path);
+LoadedModel load_checkpoint(const std::filesystem::path& path);  // of a run or checkpoint; exchange/open_model.h opens all kinds
 
 }  // namespace hymba

@@ -1,0 +1,169 @@
+#include "exchange/hf_folder.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <set>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/text.h"
+
+namespace hymba {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr const char* kSingle = "model.safetensors";
+constexpr const char* kIndex = "model.safetensors.index.json";
+
+std::string shape_text(at::IntArrayRef shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+
+void add_file(const fs::path& path, ShardedTensors* all) {
+  for (auto& [name, tensor] : map_safetensors(path).tensors) {
+    const auto [at, is_new] = all->file.emplace(name, path.string());
+    require(is_new, "{}: tensor '{}' is also in {}; one of the two must go", path.string(), name, at->second);
+    all->tensors[name] = tensor;
+  }
+}
+
+// weight_map of an index: tensor -> file beside it.
+std::map<std::string, std::string> read_index(const fs::path& path) {
+  const auto json = nlohmann::json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
+  require(!json.is_discarded() && json.is_object() && json.contains("weight_map") && json["weight_map"].is_object(),
+          "{}: expected a JSON object with a weight_map; truncated or damaged?", path.string());
+  std::map<std::string, std::string> files;
+  for (const auto& [tensor, file] : json["weight_map"].items()) {
+    require(
+        file.is_string() && file.get<std::string>().find('/') == std::string::npos && !file.get<std::string>().empty(),
+        "{}: tensor '{}': expected the name of a file beside the index, found {}", path.string(), tensor, file.dump());
+    files[tensor] = file.get<std::string>();
+  }
+  require(!files.empty(), "{}: its weight_map is empty", path.string());
+  return files;
+}
+
+ShardedTensors map_shards(const fs::path& folder) {
+  const fs::path index = folder / kIndex;
+  const auto files = read_index(index);
+  ShardedTensors all;
+  std::set<std::string> shards;
+  for (const auto& [tensor, file] : files) {
+    if (!shards.insert(file).second) continue;
+    require(fs::exists(folder / file),
+            "{}: the shard {} is missing (tensor '{}' and others are in it); download it again", index.string(),
+            (folder / file).string(), tensor);
+    add_file(folder / file, &all);
+  }
+  for (const auto& [tensor, file] : files) {
+    const auto found = all.file.find(tensor);
+    require(found != all.file.end() && found->second == (folder / file).string(),
+            "{}: tensor '{}' should be in {}, but {}; index and shards do not belong together", index.string(), tensor,
+            file, found == all.file.end() ? "it is in no shard" : "it is in " + found->second);
+  }
+  return all;
+}
+
+}  // namespace
+
+ShardedTensors map_weights(const fs::path& folder) {
+  if (!fs::exists(folder / kSingle) && fs::exists(folder / kIndex)) return map_shards(folder);
+  const bool pickled = fs::exists(folder / "pytorch_model.bin") || fs::exists(folder / "pytorch_model.bin.index.json");
+  require(fs::exists(folder / kSingle), "{}: no {} and no {} here{}", folder.string(), kSingle, kIndex,
+          pickled ? "; pytorch_model.bin is a Python pickle: save the model with safe_serialization=True" : "");
+  ShardedTensors all;
+  add_file(folder / kSingle, &all);
+  return all;
+}
+
+void require_finite(const at::Tensor& tensor, const std::string& name, const std::string& where) {
+  const at::Tensor flat = tensor.contiguous();
+  const float* data = flat.const_data_ptr<float>();
+  std::atomic<std::int64_t> bad{-1};
+  at::parallel_for(0, flat.numel(), 1 << 18, [&](std::int64_t begin, std::int64_t end) {
+    std::uint32_t any = 0;
+    for (std::int64_t i = begin; i < end; ++i) {  // all exponent bits set: infinity or NaN
+      std::uint32_t bits;
+      std::memcpy(&bits, data + i, 4);
+      any |= static_cast<std::uint32_t>((bits & 0x7f800000u) == 0x7f800000u);
+    }
+    if (any == 0) return;
+    for (std::int64_t i = begin; i < end; ++i) {
+      if (!(data[i] - data[i] == 0)) {
+        bad = i;
+        return;
+      }
+    }
+  });
+  const std::int64_t first = bad;
+  require(first < 0, "{}: tensor '{}' holds {} at element {}; the file is damaged or the training diverged", where,
+          name, first < 0 ? 0.0f : data[first], first);
+}
+
+void check_links(const std::vector<TensorLink>& links, const ShardedTensors& weights,
+                 const std::vector<std::string>& ignored, const std::string& where) {
+  std::vector<std::string> missing, left_over;
+  std::set<std::string> known(ignored.begin(), ignored.end());
+  for (const auto& link : links) {
+    for (const auto& part : link.parts) {
+      known.insert(part.name);
+      if (weights.tensors.count(part.name) == 0) missing.push_back(part.name);
+    }
+  }
+  for (const auto& [name, tensor] : weights.tensors) {
+    if (known.count(name) == 0) left_over.push_back(name);
+  }
+  const auto some = [](const std::vector<std::string>& names) {
+    return names.size() == 1 ? fmt::format("'{}'", names[0])
+                             : fmt::format("'{}' and {} more", names[0], names.size() - 1);
+  };
+  require(missing.empty(), "{}: tensor {} {} missing{}", where, missing.empty() ? "" : some(missing),
+          missing.size() == 1 ? "is" : "are",
+          left_over.empty()
+              ? "; is a file missing, or is config.json of another model?"
+              : fmt::format("; but there is {}, which config.json has no place for: renamed, or of another model?",
+                            some(left_over)));
+  require(left_over.empty(),
+          "{}: tensor {} has no place in the model that config.json describes; is it of another model?",
+          left_over.empty() ? where : weights.file.at(left_over[0]), left_over.empty() ? "" : some(left_over));
+  for (const auto& link : links) {
+    for (const auto& part : link.parts) {
+      const auto& tensor = weights.tensors.at(part.name);
+      require(tensor.sizes().equals(part.shape),
+              "{}: tensor '{}' has shape {}, config.json needs {}; one of the two is of another model",
+              weights.file.at(part.name), part.name, shape_text(tensor.sizes()), shape_text(part.shape));
+      require(tensor.is_floating_point(),
+              "{}: tensor '{}' has type {}, expected F32, BF16 or F16; quantised weights are not supported",
+              weights.file.at(part.name), part.name, at::toString(tensor.scalar_type()));
+    }
+  }
+}
+
+std::unique_ptr<LanguageModel> read_hf_model(const fs::path& folder, const Design& design) {
+  const HfConfig config(folder);
+  const Family& family = find_family(config);
+  require(!family.rules.empty(),
+          "{}: model_type = '{}': only the cache of this family can be computed; weights are read of {}", config.name(),
+          config.family(), join(family_names(), ", "));
+  const LanguageModel shapes(design, 0, /*meta=*/true);
+  const auto links = link_tensors(family, shapes);
+  const ShardedTensors weights = map_weights(folder);
+  check_links(links, weights, ignored_names(family, shapes), folder.string());
+  std::map<std::string, const TensorLink*> by_name;
+  for (const auto& link : links) by_name[link.ours] = &link;
+  return std::make_unique<LanguageModel>(design, [&](const std::string& name, const std::vector<std::int64_t>&) {
+    const TensorLink& link = *by_name.at(name);
+    const at::Tensor value = join_parts(link, [&](const TensorPart& part) { return weights.tensors.at(part.name); });
+    try {
+      require_finite(value, link.parts[0].name, weights.file.at(link.parts[0].name));
+    } catch (const UserError&) {  // name the very part
+      for (const auto& part : link.parts)
+        require_finite(weights.tensors.at(part.name).to(at::kFloat), part.name, weights.file.at(part.name));
+      throw;
+    }
+    return value;
+  });
+}
+
+}  // namespace hymba

@@ -1,0 +1,34 @@
+// Weights of a Hugging Face folder: one model.safetensors, or shards with an index. Files are mapped; fp32 tensors that
+// are one parameter of ours are used where they lie, others are converted once.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "exchange/tensor_links.h"
+#include "io/safetensors.h"
+
+namespace hymba {
+
+struct ShardedTensors {
+  std::map<std::string, at::Tensor> tensors;
+  std::map<std::string, std::string> file;  // of each tensor, for messages
+};
+
+// UserError for a shard that is missing, a tensor that stands in two shards, or one that the index names and its shard
+// does not have.
+ShardedTensors map_weights(const std::filesystem::path& folder);
+
+// The model of a folder with its weights. UserError naming file and tensor for one that is missing, left over, of
+// another shape than config.json says, or not finite.
+std::unique_ptr<LanguageModel> read_hf_model(const std::filesystem::path& folder, const Design& design);
+
+// UserError unless every tensor of the links is there in its shape, and nothing else but what is ignored.
+void check_links(const std::vector<TensorLink>& links, const ShardedTensors& weights,
+                 const std::vector<std::string>& ignored, const std::string& where);
+// UserError "WHERE: tensor 'NAME' holds NaN or infinity ..." unless all values of an fp32 tensor are finite.
+void require_finite(const at::Tensor& tensor, const std::string& name, const std::string& where);
+
+}  // namespace hymba
