@@ -27,7 +27,7 @@ TEST(Generate, ContinuesPromptsAndNamesMistakes) {
   EXPECT_EQ(run(command + "--dtype bf16 --kv-dtype fp16").code, 0);
   const std::string bare = "generate " + model.string();
   EXPECT_MISTAKE(bare + " --prompt-ids 5,100000", "prompt id 100000 is outside the vocabulary");
-  EXPECT_MISTAKE(bare + " --prompt-ids -1", "prompt id -1");
+  EXPECT_MISTAKE(bare + " --prompt-ids=-1", "prompt id -1");
   EXPECT_MISTAKE(bare + " --prompt-ids 5,x", "whole number");
   EXPECT_MISTAKE(bare + " --prompt ''", "empty");
   EXPECT_MISTAKE(bare, "--prompt-ids");

@@ -15,13 +15,19 @@ namespace {
 
 constexpr std::string_view kPlace = "{}";
 
+// The synthetic world's tokenizer knows words alone, no line breaks.
+std::string turn_of(const Invocation& invocation, const Generator& generator) {
+  const bool words = is_world_spec(generator.loaded.state.tokenizer) && !invocation.has("turn");
+  return words ? std::string(kPlace) : invocation.get<std::string>("turn");
+}
+
 class Conversation {
  public:
   Conversation(const Invocation& invocation, const Generator& generator)
       : generator_(generator),
         sampling_(sampling_of(invocation)),
         max_new_(invocation.get<std::int64_t>("max-new-tokens")),
-        turn_(invocation.get<std::string>("turn")),
+        turn_(turn_of(invocation, generator)),
         stop_(invocation.get<std::string>("stop")),
         batch_(generator.engine->open(1, invocation.get<std::int64_t>("context"))) {}
 
