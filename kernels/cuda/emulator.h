@@ -261,10 +261,11 @@ inline float float_of_bits(unsigned bits) {
   return x;
 }
 inline float float_of_half(unsigned bits) {
-  const auto narrow = static_cast<std::uint16_t>(bits);
-  _Float16 x;
-  std::memcpy(&x, &narrow, sizeof x);
-  return static_cast<float>(x);
+  const int exponent = static_cast<int>(bits >> 10 & 31u);
+  const auto mantissa = static_cast<float>(bits & 1023u);
+  float x = exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024.0f + mantissa, exponent - 25);
+  if (exponent == 31) x = mantissa == 0 ? INFINITY : NAN;
+  return bits & 0x8000u ? -x : x;
 }
 inline float to_tf32(float x) {  // round to nearest, ties away from zero
   std::uint32_t bits;

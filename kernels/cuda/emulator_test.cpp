@@ -101,6 +101,14 @@ TEST(CudaEmulator, MmaReadsTenBitsAndThreeProductsRestoreTheRest) {
             "");
 }
 
+TEST(CudaEmulator, HalvesAreWidened) {
+  EXPECT_EQ(float_of_half(0x3c00u), 1.0f);
+  EXPECT_EQ(float_of_half(0xc000u), -2.0f);
+  EXPECT_EQ(float_of_half(0x0001u), std::ldexp(1.0f, -24));
+  EXPECT_EQ(float_of_half(0x7bffu), 65504.0f);
+  EXPECT_EQ(float_of_half(0x8000u), 0.0f);
+}
+
 TEST(CudaEmulator, AsyncCopiesLandAtTheWait) {
   alignas(16) static float x[64];
   std::iota(x, x + 64, 0.0f);
