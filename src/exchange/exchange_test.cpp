@@ -294,7 +294,8 @@ TEST_F(Exchange, ConfigOptionsBecomeDesignKeys) {
   const auto keys = [&](const std::string& text) {
     write_file_atomic(root_ / "config.json", text);
     std::map<std::string, std::string> values;
-    for (const auto& [key, value] : read_model_design(root_).resolved().resolved()) values[key] = value.value;
+    const auto design = read_model_design(root_);
+    for (const auto& [key, value] : design.resolved().resolved()) values[key] = value.value;
     return values;
   };
   const std::string base =
