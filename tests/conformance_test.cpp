@@ -188,7 +188,7 @@ TEST_P(Conformance, MaskingAHeadRemovesExactlyItsContribution) {
         Pass pass;
         pass.meta_tokens = design_.config().meta_tokens;
         pass.kv.resize(static_cast<std::size_t>(design_.config().layers));
-        if (scale.defined()) pass.masks = {{sublayer->layer(), sublayer->mixer_names()[m], scale}};
+        if (scale.defined()) pass.masks = {{sublayer->layer(), sublayer->mixer_names()[m], scale, {}}};
         // A layer that uses another one's K and V needs that one to have run.
         for (const auto& source : model_.sublayers()) {
           if (source->layer() < sublayer->layer()) source->forward(x, pass);

@@ -2,7 +2,6 @@
 // cross-layer KV sharing (Hymba, arXiv 2411.13676, sections 2.1-2.3). Rows of the projection: q [H*P] | k [K*P] |
 // v [K*V]; a layer that uses another layer's K and V has the q rows alone. Query head h reads KV head h / (H/K).
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/max.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/split_with_sizes.h>
 
@@ -222,7 +221,7 @@ class Attention : public Mixer {
       for (const auto& [to, row] : norms) kernels::rms_norm_out(to, row, weight_P, kNormEps);
       if (per_head) normed.mul_(norm.detach());
       if (config_.rope.rope) {
-        check_position(at::max(lengths).item<std::int64_t>(), true);
+        for (std::int64_t b = 0; b < lengths.size(0); ++b) check_position(lengths.const_data_ptr<std::int64_t>()[b], true);
         kernels::rope_step_out(out_BHP, from, lengths, inv_freq_);
       } else if (norms.empty()) {
         out_BHP.copy_(from);
