@@ -209,7 +209,7 @@ Command heads_command() {
     namespace po = boost::program_options;
     o.add_options()("tasks", po::value<std::string>()->default_value("all"), "tasks or suites, comma-separated")(
         "data", po::value<std::string>()->default_value(""), "folder with the tasks' files")(
-        "limit", po::value<std::int64_t>()->default_value(1000), "items of a task; 0: all")("per-head", "single heads too")(
+        "limit", po::value<std::int64_t>()->default_value(1000), "items of a task (the synthetic world has 500); 0: all")("per-head", "single heads too")(
         "layers", po::value<std::string>(), "layers (from 0): 0,3-5; default: all")(
         "branch", po::value<std::string>()->default_value("both"), "attention, ssm or both")(
         "mode", po::value<std::string>()->default_value("zero"), "what stands in for the removed: zero, or mean (its mean output over tokens)")(

@@ -60,7 +60,7 @@ std::vector<StudyTask> open_study_tasks(const StudyModel& model, const std::stri
     require(data.empty(), "--data: {} knows the synthetic world's words alone and cannot read other text", model.path);
     const auto wanted = split(words, ',');
     std::set<std::string> known = {"all", "general", "recall"};
-    auto suites = eval::world_suite(world_of_spec(model.loaded.state.tokenizer), limit > 0 ? static_cast<int>(limit) : 500);
+    auto suites = eval::world_suite(world_of_spec(model.loaded.state.tokenizer), limit > 0 ? static_cast<int>(std::min<std::int64_t>(limit, 500)) : 500);
     for (const auto& suite : suites) known.insert(suite.definition.name);
     for (const auto& word : wanted) {
       require(known.count(word) != 0, "--tasks {}: no such task; there are: {}", word, join({known.begin(), known.end()}, ", "));
