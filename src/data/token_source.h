@@ -19,7 +19,8 @@ namespace hymba {
 class TokenSource {
  public:
   virtual ~TokenSource() = default;
-  // Training sequence `index`, out.size() tokens long; a pure function of its arguments.
+  // Training sequence `index`, out.size() tokens long; a pure function of its arguments. A token that is to be read but
+  // not predicted (no loss is taken on it) comes as ~id.
   virtual void sequence(std::uint64_t index, std::span<std::int32_t> out) const = 0;
   // Validation sequence `index` of `count(length)`; never seen in training.
   virtual void validation(std::uint64_t index, std::span<std::int32_t> out) const = 0;

@@ -123,16 +123,23 @@ World::Draft World::draft(std::uint64_t index) const {
 
 std::string World::document_kind(std::uint64_t index) const { return draft(index).kind->name; }
 
-std::string World::document(std::uint64_t index) const {
+Text World::write(std::uint64_t index) const {
   Draft d = draft(index);
   Text text;
   d.kind->write(*this, d.rng, draw_length(options_, d.rng), text);
-  return text.take();
+  return text;
 }
 
+std::string World::document(std::uint64_t index) const { return write(index).take(); }
+
 void World::document_tokens(std::uint64_t index, std::vector<std::int32_t>& out) const {
+  const Text text = write(index);
   out.push_back(WordTokenizer::kBos);
-  tokenizer_.encode_to(document(index), out);
+  const std::size_t first = out.size();
+  tokenizer_.encode_to(text.str(), out);
+  if (options_.drawn_loss == 0) {
+    for (const int i : text.drawn()) out[first + static_cast<std::size_t>(i)] = ~out[first + static_cast<std::size_t>(i)];
+  }
   out.push_back(WordTokenizer::kEos);
 }
 

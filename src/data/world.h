@@ -13,6 +13,7 @@
 
 namespace hymba::data {
 
+class Text;
 class WorldFacts;
 
 // Multiple choice: the log-likelihood of ' ' + choices[i] after contexts[0], or after contexts[i] where the kind is
@@ -49,7 +50,9 @@ class World {
 
   // Document `index` of an endless stream: a pure function of seed, options and index.
   std::string document(std::uint64_t index) const;
-  void document_tokens(std::uint64_t index, std::vector<std::int32_t>& out) const;  // appends <bos> ... <eos>
+  // Appends <bos> ... <eos>. With the option `drawn_loss` = 0 a word that is drawn at random (the pairs of a new list, the
+  // order in which it is asked through) comes as ~id, the mark of a token that is read but not to be predicted.
+  void document_tokens(std::uint64_t index, std::vector<std::int32_t>& out) const;
   // Which kind of document `index` is, by its option's name: "facts", "records", ...
   std::string document_kind(std::uint64_t index) const;
 
@@ -59,6 +62,7 @@ class World {
  private:
   struct Draft;
   Draft draft(std::uint64_t index) const;
+  Text write(std::uint64_t index) const;
 
   std::uint64_t seed_;
   WorldOptions options_;

@@ -33,14 +33,16 @@ std::size_t most_pairs(const WorldOptions& o, RecordForm form) {
 }
 
 void add_query(const RecordList& list, std::size_t k, Text& out) {  // up to the value
-  const std::string& key = lexicon().cast[list.keys[k]];
-  if (list.form == RecordForm::kBare) out.word(key);
-  if (list.form == RecordForm::kTerse) out.add("$0 :", {key});
-  if (list.form == RecordForm::kSentence) out.add("the $0 of $1 is", {list.noun, key});
+  if (list.form == RecordForm::kSentence) out.add("the $0 of", {list.noun});
+  out.drawn_word(lexicon().cast[list.keys[k]]);
+  if (list.form == RecordForm::kTerse) out.word(":");
+  if (list.form == RecordForm::kSentence) out.word("is");
 }
 
-void add_pair(const RecordList& list, std::size_t k, Text& out) {
+// stated: for the first time, so that nothing tells the value.
+void add_pair(const RecordList& list, std::size_t k, bool stated, Text& out) {
   add_query(list, k, out);
+  if (stated) out.mark_drawn(out.tokens());
   out.word(lexicon().colors[list.values[k]]);
   if (list.form == RecordForm::kTerse) out.word(";");
   if (list.form == RecordForm::kSentence) out.word(".");
@@ -54,11 +56,15 @@ void close_section(const RecordList& list, Text& out) {
   if (list.form == RecordForm::kBare) out.word(".");
 }
 
+void state_list(const RecordList& list, Text& out) {
+  open_section(list, "list", out);
+  for (std::size_t k = 0; k < list.size(); ++k) add_pair(list, k, true, out);
+  close_section(list, out);
+}
+
 std::string list_text(const RecordList& list) {
   Text out;
-  open_section(list, "list", out);
-  for (std::size_t k = 0; k < list.size(); ++k) add_pair(list, k, out);
-  close_section(list, out);
+  state_list(list, out);
   return out.take();
 }
 
@@ -92,13 +98,13 @@ void add_fillers(std::size_t n, Rng& rng, Text& out) {
 // key": the many later rounds, with their short distances, teach what the first round needs.
 void write_list(const WorldOptions& o, const RecordList& list, int room, Rng& rng, Text& out) {
   const int start = out.tokens();
-  out.add(list_text(list));
+  state_list(list, out);
   const int round = static_cast<int>(list.size()) * pair_tokens(list.form);
   if (rng.chance(o.filler) && out.tokens() - start + round + 34 < room) add_fillers(1 + rng.below(6), rng, out);
   open_section(list, "again", out);
   const int rounds = std::clamp((room - (out.tokens() - start) - 1) / round, 1, o.rounds_max);
   for (int r = 0; r < rounds; ++r) {
-    for (const auto k : rng.sample(list.size(), list.size())) add_pair(list, k, out);
+    for (const auto k : rng.sample(list.size(), list.size())) add_pair(list, k, false, out);
   }
   close_section(list, out);
 }
@@ -108,7 +114,9 @@ struct Event {
   std::size_t person, town, pattern;
 };
 
-void add_event(const Event& e, Text& out) {
+// stated: for the first time; later the person alone is drawn, and verb and town follow from the person.
+void add_event(const Event& e, bool stated, Text& out) {
+  for (int word = 0; word < (stated ? 3 : 1); ++word) out.mark_drawn(out.tokens() + word);
   out.add(lexicon().events[e.pattern], {lexicon().cast[e.person], lexicon().towns[e.town]});
 }
 
@@ -119,9 +127,13 @@ std::vector<Event> draw_events(std::size_t n, Rng& rng) {
   return events;
 }
 
+void state_events(const std::vector<Event>& events, Text& out) {
+  for (const auto& e : events) add_event(e, true, out);
+}
+
 std::string events_text(const std::vector<Event>& events) {
   Text out;
-  for (const auto& e : events) add_event(e, out);
+  state_events(events, out);
   return out.take();
 }
 
@@ -171,16 +183,15 @@ void write_passages(const WorldOptions& o, Rng& rng, int tokens, Text& out) {
       if (out.tokens() > 0) return;
       continue;
     }
-    const std::string text = events_text(events);
-    if (list_is_held(text)) continue;
-    out.add(text);
+    if (list_is_held(events_text(events))) continue;
+    state_events(events, out);
     if (rng.chance(o.filler) && 2 * kEvent * static_cast<int>(events.size()) + 34 < room)
       add_fillers(1 + rng.below(6), rng, out);
     for (int round = 0; round < o.rounds_max; ++round) {
       rng.shuffle(events);
       for (const auto& e : events) {
         if (out.tokens() + kEvent + 2 > o.max_tokens) return;
-        add_event(e, out);
+        add_event(e, false, out);
       }
     }
   } while (out.tokens() < tokens);
@@ -217,7 +228,7 @@ WorldItem record_item(const WorldOptions& o, Rng& rng) {
     open_section(list, "again", out);
     const auto order = rng.sample(n, n);
     const std::size_t before = rng.below(n);  // answered queries about other keys
-    for (std::size_t k = 0; k < before; ++k) add_pair(list, order[k], out);
+    for (std::size_t k = 0; k < before; ++k) add_pair(list, order[k], false, out);
     add_query(list, order[before], out);
     WorldItem item;
     item.prompt = out.take();
@@ -240,7 +251,7 @@ WorldItem passage_item(const WorldOptions& o, Rng& rng) {
     add_fillers(rng.below(9), rng, out);
     const auto order = rng.sample(n, n);
     const std::size_t before = rng.below(n);
-    for (std::size_t k = 0; k < before; ++k) add_event(events[order[k]], out);
+    for (std::size_t k = 0; k < before; ++k) add_event(events[order[k]], false, out);
     const Event& e = events[order[before]];
     out.add(passage_query(lexicon().events[e.pattern]), {lexicon().cast[e.person]});
     WorldItem item;

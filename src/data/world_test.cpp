@@ -90,6 +90,43 @@ TEST(World, VocabularyIsClosed) {
   }
 }
 
+// What is not to be predicted: the pairs of a list, the order of its queries; what is: every value that was stated.
+TEST(World, DrawnWordsAreMarked) {
+  WorldOptions o;
+  o.records = 1, o.facts = o.questions = o.rules = o.tools = o.causes = o.scripts = o.who = o.yes_no = o.passages = o.songs = 0;
+  const World plain(7, o);
+  o.drawn_loss = 0;
+  const World marked(7, o);
+  std::set<std::string> colors;
+  for (const auto& w : lexicon().colors) colors.insert(w);
+  std::vector<std::int32_t> with, without;
+  std::size_t told = 0;
+  for (std::uint64_t i = 0; i < 200; ++i) {
+    with.clear(), without.clear();
+    marked.document_tokens(i, with);
+    plain.document_tokens(i, without);
+    ASSERT_EQ(with.size(), without.size());
+    std::map<std::string, std::string> bound;  // a key's value, once stated
+    std::string key;
+    for (std::size_t t = 0; t < with.size(); ++t) {
+      ASSERT_EQ(with[t] < 0 ? ~with[t] : with[t], without[t]);
+      const std::string word = plain.tokenizer().decode({&without[t], 1});
+      const bool is_key = std::find(lexicon().cast.begin(), lexicon().cast.end(), word) != lexicon().cast.end();
+      if (is_key) {
+        EXPECT_LT(with[t], 0) << word;
+        key = word;
+      } else if (colors.contains(word)) {
+        EXPECT_EQ(with[t] < 0, !bound.contains(key)) << plain.document(i);
+        told += bound.emplace(key, word).second ? 0 : 1;
+        EXPECT_EQ(bound[key], word);
+      } else if (word != "the") {
+        EXPECT_GE(with[t], 0) << word;
+      }
+    }
+  }
+  EXPECT_GT(told, 1000u);
+}
+
 TEST(World, DocumentsKeepLengthsAndShares) {
   std::map<std::string, double> tokens;
   double all = 0, between = 0;

@@ -27,6 +27,7 @@ std::string Text::take() {
   if (!out.empty()) out.pop_back();
   text_.clear();
   tokens_ = 0;
+  drawn_.clear();
   return out;
 }
 

@@ -20,13 +20,21 @@ class Text {
   }
   // Every word of `phrase`; $0, $1, $2 are replaced by `slots`, which may be several words.
   void add(std::string_view phrase, std::initializer_list<std::string_view> slots = {});
+  // Marks the word at this index as drawn at random: nothing before it tells it (see World::document_tokens).
+  void mark_drawn(int index) { drawn_.push_back(index); }
+  void drawn_word(std::string_view w) {
+    mark_drawn(tokens_);
+    word(w);
+  }
   int tokens() const { return tokens_; }
+  const std::vector<int>& drawn() const { return drawn_; }
   std::string take();  // without the last space; leaves this empty
   std::string str() const { return text_.substr(0, text_.empty() ? 0 : text_.size() - 1); }
 
  private:
   std::string text_;
   int tokens_ = 0;
+  std::vector<int> drawn_;
 };
 
 std::string fill(std::string_view phrase, std::initializer_list<std::string_view> slots);

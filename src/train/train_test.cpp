@@ -23,6 +23,17 @@ class Counting : public TokenSource {
   std::uint64_t hash() const override { return 1; }
 };
 
+// The same, with every token that is even not to be predicted.
+class HalfCounting : public Counting {
+ public:
+  void sequence(std::uint64_t index, std::span<std::int32_t> out) const override {
+    Counting::sequence(index, out);
+    for (auto& id : out) id = id % 2 == 0 ? ~id : id;
+  }
+  void validation(std::uint64_t index, std::span<std::int32_t> out) const override { sequence(index + 7, out); }
+  std::uint64_t hash() const override { return 2; }
+};
+
 Recipe small_recipe() {
   Recipe r;
   Resolver resolver({{"test", true, {{"train.tokens", "40960", ""}, {"train.batch", "8", ""}, {"train.length", "32", ""},
@@ -90,6 +101,22 @@ TEST(Trainer, SameSeedRepeatsBitForBit) {
   const auto a = train(job), b = train(job);
   EXPECT_EQ(a.state.curve, b.state.curve);
   for (const auto& p : a.model->parameters().all()) EXPECT_TRUE(p.value.equal(b.model->parameters().find(p.name)->value)) << p.name;
+}
+
+TEST(Trainer, MarkedTokensAreReadButNotLearnt) {
+  const HalfCounting half;
+  const Counting whole;
+  Recipe recipe = small_recipe();
+  const Design design = small_design("row-04");
+  TrainJob job;
+  job.design = &design;
+  job.recipe = &recipe;
+  job.source = &half;
+  const auto result = train(job);
+  const auto odd = validation_loss(*result.model, half, recipe.length, 4, 4), all = validation_loss(*result.model, whole, recipe.length, 4, 4);
+  EXPECT_EQ(odd.tokens * 2, all.tokens);
+  EXPECT_LT(odd.loss, 0.1);
+  EXPECT_GT(all.loss, 1);  // even tokens were never a target
 }
 
 TEST(Trainer, NotANumberStopsWithStepAndParameter) {

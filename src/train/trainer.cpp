@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/where.h>
 
 #include <algorithm>
 #include <cmath>
@@ -31,7 +32,9 @@ Batch make_batch(const Read& read, std::int64_t batch, std::int64_t length) {
     read(static_cast<std::uint64_t>(b), std::span<std::int32_t>(tokens));
     std::copy(tokens.begin(), tokens.end(), data + b * (length + 1));
   }
-  return {both.narrow(1, 0, length).contiguous(), both.narrow(1, 1, length).contiguous()};
+  // ~id: read, not predicted; -1 is the target that the loss ignores.
+  const at::Tensor targets = both.narrow(1, 1, length).clamp_min(-1).contiguous();
+  return {at::where(both.lt(0), both.bitwise_not(), both).narrow(1, 0, length).contiguous(), targets};
 }
 
 // The parameter that explains a loss or gradient that is not finite, for the message.
@@ -214,13 +217,17 @@ ValidationLoss validation_loss(const LanguageModel& model, const TokenSource& so
   const std::int64_t count = std::min(sequences, source.validation_count(length + 1));
   require(count > 0, "the validation text is shorter than {} tokens; give more text", length + 1);
   double sum = 0, squares = 0;
+  std::int64_t tokens = 0;
   for (std::int64_t first = 0; first < count; first += batch) {
     throw_if_interrupted();
     const std::int64_t n = std::min(batch, count - first);
     const auto b = make_batch(
         [&](std::uint64_t i, std::span<std::int32_t> out) { source.validation(static_cast<std::uint64_t>(first) + i, out); }, n, length);
     const at::Tensor logits = model.logits(model.forward(b.ids)).view({n * length, -1});
-    const at::Tensor each = at::cross_entropy_loss(logits, b.targets.view({-1}), {}, /*reduction=none*/ 0).view({n, length}).mean(1);
+    const at::Tensor all = at::cross_entropy_loss(logits, b.targets.view({-1}), {}, /*reduction=none*/ 0, /*ignore_index=*/-1).view({n, length});
+    const at::Tensor counted = b.targets.ne(-1).sum(1);
+    const at::Tensor each = all.sum(1) / counted.clamp_min(1);
+    tokens += counted.sum().item<std::int64_t>();
     for (std::int64_t i = 0; i < n; ++i) {
       const double loss = each[i].item<double>();
       sum += loss;
@@ -231,7 +238,7 @@ ValidationLoss validation_loss(const LanguageModel& model, const TokenSource& so
   const auto m = static_cast<double>(count);
   result.loss = sum / m;
   result.error = count > 1 ? std::sqrt(std::max(0.0, squares / m - result.loss * result.loss) / (m - 1)) : 0;
-  result.tokens = count * length;
+  result.tokens = tokens;
   return result;
 }
 
