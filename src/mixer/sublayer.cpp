@@ -116,7 +116,8 @@ at::Tensor Sublayer::forward(const at::Tensor& x_BLD, Pass& pass) const {
 }
 
 at::Tensor Sublayer::combine(const at::Tensor& x_BLD, std::vector<at::Tensor> outputs, const Pass& pass) const {
-  return x_BLD + project_out(fuse(std::move(outputs), pass));
+  const at::Tensor y_BLE = fuse(std::move(outputs), pass);
+  return out_bias_.defined() ? x_BLD + project_out(y_BLE) : product(y_BLE, out_proj_DE_, x_BLD);
 }
 
 at::Tensor Sublayer::input_bias() const {

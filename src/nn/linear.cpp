@@ -1,6 +1,7 @@
 #include "nn/linear.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
@@ -9,6 +10,7 @@
 
 #include <algorithm>
 
+#include "kernels/gemm/op.h"
 #include "kernels/gemv/op.h"
 #include "kernels/parallel.h"
 
@@ -57,7 +59,9 @@ void copy_rows(const at::Tensor& y, const at::Tensor& table, const at::Tensor& i
 
 }  // namespace
 
-at::Tensor product(const at::Tensor& x, const at::Tensor& weight) {
+at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& residual) {
+  if (kernels::prefers_small_gemm(x, weight)) return kernels::linear(x, weight, residual);
+  if (residual.defined()) return residual + product(x, weight);
   if (weight.scalar_type() == at::kFloat) return at::linear(x, weight);
   auto sizes = x.sizes().vec();
   const at::Tensor rows = x.reshape({-1, x.size(-1)});

@@ -8,8 +8,9 @@
 
 namespace hymba {
 
-// x [..., I] -> x weight_OI^T [..., O]. float32 weights: differentiable. 16-bit weights: widened tile by tile.
-at::Tensor product(const at::Tensor& x, const at::Tensor& weight_OI);
+// x [..., I] -> x weight_OI^T [..., O], plus the residual where there is one. float32 weights: differentiable. 16-bit
+// weights: widened tile by tile.
+at::Tensor product(const at::Tensor& x, const at::Tensor& weight_OI, const at::Tensor& residual = {});
 
 // y_BO = x_BI weight_OI^T, plus what y_BO holds where `add`. Rows may be strided, last axes are dense. Few rows read
 // the weight once, at the speed of memory; many go to the library's gemm.

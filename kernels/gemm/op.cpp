@@ -1,0 +1,130 @@
+#include "kernels/gemm/op.h"
+
+#include <ATen/Dispatch.h>
+#include <ATen/ops/empty.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <string>
+
+#include "kernels/access.h"
+#include "kernels/check.h"
+#include "kernels/gemm/kernel.h"
+#include "kernels/parallel.h"
+
+namespace hymba::kernels {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+constexpr std::int64_t kMostWeights = 1 << 17;  // floats: half of the L2 cache
+
+// Sums in another order are another training, bit for bit: runs that are compared must agree on this.
+bool own_gemm() {
+  const char* text = std::getenv("HYMBA_GEMM");
+  const std::string value = text != nullptr ? text : "library";
+  require(value == "own" || value == "library", "HYMBA_GEMM={}: expected own or library", value);
+  return value == "own";
+}
+
+// B[k][j] of the product, padded: a view of `matrix` where its rows are dense vectors already, else a copy.
+template <class T>
+struct Right {
+  at::Tensor copy;
+  const T* data;
+  std::int64_t row;
+  // transposed: B[k][j] = matrix[j][k].
+  Right(const at::Tensor& matrix, bool transposed) : data(matrix.const_data_ptr<T>()), row(matrix.stride(0)) {
+    const std::int64_t N = matrix.size(transposed ? 0 : 1), K = matrix.size(transposed ? 1 : 0);
+    if (!transposed && N % gemm::kPad == 0) return;
+    const std::int64_t width = (N + gemm::kPad - 1) / gemm::kPad * gemm::kPad, step = transposed ? 1 : row;
+    const std::int64_t next = transposed ? row : 1;
+    copy = at::empty({K, width}, matrix.options());
+    T* out = copy.data_ptr<T>();
+    for (std::int64_t k = 0; k < K; ++k, out += width) {
+      const T* from = data + k * step;
+      for (std::int64_t j = 0; j < N; ++j) out[j] = from[j * next];
+      std::fill(out + N, out + width, T(0));
+    }
+    data = copy.data_ptr<T>();
+    row = width;
+  }
+};
+
+void run(const gemm::Shape& s, const double* a, const double* b, double* c) { gemm::reference(s, a, b, c); }
+void run(const gemm::Shape& s, const float* a, const float* b, float* c) {
+  parallel_tasks(s.tasks(), grain_for(0.03 * static_cast<double>(gemm::kRows * s.N * s.K)),
+                 [=](std::int64_t begin, std::int64_t end) { gemm::cpu(s, a, b, c, begin, end); });
+}
+
+// c (+)= op(a) op(b), a and b with dense rows, transposed where said; c contiguous.
+void multiply(const at::Tensor& a, bool a_transposed, const at::Tensor& b, bool b_transposed, const at::Tensor& c, bool add) {
+  if (c.numel() == 0) return;
+  gemm::Shape s;
+  s.M = c.size(0), s.N = c.size(1), s.K = a.size(a_transposed ? 0 : 1);
+  s.a_row = a_transposed ? 1 : a.stride(0), s.a_step = a_transposed ? a.stride(0) : 1;
+  s.c_row = c.stride(0), s.add = add;
+  AT_DISPATCH_FLOATING_TYPES(c.scalar_type(), "linear", [&] {
+    const Right<scalar_t> right(b, b_transposed);
+    s.b_row = right.row;
+    run(s, a.const_data_ptr<scalar_t>(), right.data, c.data_ptr<scalar_t>());
+  });
+}
+
+at::Tensor forward_pass(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& residual) {
+  auto sizes = x.sizes().vec();
+  sizes.back() = weight.size(0);
+  const at::Tensor y = residual.defined() ? residual.clone(at::MemoryFormat::Contiguous) : at::empty(sizes, x.options());
+  const at::Tensor matrix = as_matrix(x);
+  multiply(matrix, false, weight, true, y.view({matrix.size(0), weight.size(0)}), residual.defined());
+  return y;
+}
+
+struct Linear : torch::autograd::Function<Linear> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight,
+                            const std::optional<at::Tensor>& residual) {
+    const at::Tensor dense = weight.contiguous();
+    ctx->save_for_backward({as_matrix(x), dense});
+    ctx->saved_data["sizes"] = x.sizes().vec();
+    ctx->saved_data["residual"] = residual.has_value();
+    return forward_pass(x, dense, residual.value_or(at::Tensor()));
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const at::Tensor &x = saved[0], &weight = saved[1], dy = as_matrix(grads[0]);
+    at::Tensor dx, dweight;
+    if (ctx->needs_input_grad(0)) {
+      dx = at::empty({x.size(0), x.size(1)}, x.options());
+      multiply(dy, false, weight, false, dx, false);
+      dx = dx.view(ctx->saved_data["sizes"].toIntVector());
+    }
+    if (ctx->needs_input_grad(1)) {
+      dweight = at::empty(weight.sizes(), x.options());
+      multiply(dy, true, x, false, dweight, false);
+    }
+    return {dx, dweight, ctx->saved_data["residual"].toBool() ? grads[0] : at::Tensor()};
+  }
+};
+
+}  // namespace
+
+bool prefers_small_gemm(const at::Tensor& x, const at::Tensor& weight) {
+  static const bool chosen = own_gemm();
+  return chosen && weight.scalar_type() == at::kFloat && weight.numel() <= kMostWeights && x.numel() > 8 * x.size(-1);
+}
+
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& residual) {
+  check_leading("linear", "x", x, 0);
+  require(weight.defined() && weight.dim() == 2, "[linear] weight_OI: expected 2 axes, got {}", describe(weight));
+  check_tensor("linear", "weight_OI", weight, x.scalar_type(), {weight.size(0), x.size(-1)});
+  auto sizes = x.sizes().vec();
+  sizes.back() = weight.size(0);
+  check_optional("linear", "residual", residual, x.scalar_type(), sizes);
+  if (needs_gradient({&x, &weight, &residual})) return Linear::apply(x, weight, if_defined(residual));
+  return forward_pass(x, weight.contiguous(), residual);
+}
+
+}  // namespace hymba::kernels
