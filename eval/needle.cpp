@@ -127,7 +127,7 @@ std::unique_ptr<Haystack> text_haystack(const Tokenizer& tokenizer, std::string 
   return std::make_unique<TextHaystack>(tokenizer, std::move(text));
 }
 
-Metric needle_accuracy(const Haystack& haystack, Scorer& scorer, std::int64_t length, double depth, std::int64_t items) {
+std::vector<double> needle_scores(const Haystack& haystack, Scorer& scorer, std::int64_t length, double depth, std::int64_t items) {
   std::vector<LoglikelihoodRequest> requests;
   std::vector<NeedleItem> asked;
   for (std::int64_t i = 0; i < items; ++i) {
@@ -145,7 +145,7 @@ Metric needle_accuracy(const Haystack& haystack, Scorer& scorer, std::int64_t le
     scores.push_back(best == item.gold ? 1 : 0);
     at += item.candidates.size();
   }
-  return mean_of(scores);
+  return scores;
 }
 
 }  // namespace hymba::eval

@@ -38,7 +38,7 @@ std::unique_ptr<Haystack> world_haystack(const data::World& world);
 // A sentence ("The secret word of Berlin is stone.") between the sentences of `text`.
 std::unique_ptr<Haystack> text_haystack(const Tokenizer& tokenizer, std::string text);
 
-// Share of items whose right candidate is the likeliest. Chance is 1 / candidates.
-Metric needle_accuracy(const Haystack& haystack, Scorer& scorer, std::int64_t length, double depth, std::int64_t items);
+// 1 for each item whose right candidate is the likeliest, else 0. Chance is 1 / candidates.
+std::vector<double> needle_scores(const Haystack& haystack, Scorer& scorer, std::int64_t length, double depth, std::int64_t items);
 
 }  // namespace hymba::eval

@@ -26,6 +26,7 @@ struct Series {
   Look look = Look::kLine;
   std::vector<Mark> marks = {};
   bool dashed = false;
+  std::string label = {};  // at the end of a line
 };
 
 struct AxisSpec {
@@ -68,6 +69,7 @@ std::string panel_svg(const Panel& panel, const std::string& label);
 std::vector<std::pair<std::string, const Series*>> figure_legend(const Figure& figure);
 // The whole figure as a document of its own, on white, with title, caption and legend.
 std::string figure_svg(const Figure& figure);
+std::string figure_csv(const Figure& figure);  // the numbers behind it
 // Its section of the page: heading, caption, panels, legend, numbers. Works without scripts.
 std::string figure_html(const Figure& figure);
 

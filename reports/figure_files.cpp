@@ -3,11 +3,14 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "reports/csv.h"
 #include "reports/figure_ink.h"
 #include "reports/html.h"
 
 namespace hymba::reports {
 namespace {
+
+constexpr std::size_t kTableRows = 400;  // of a figure's table in the page; longer ones are kept as CSV, a third as large
 
 // Words into lines of at most `most` characters.
 std::vector<std::string> wrapped(const std::string& words, std::size_t most) {
@@ -87,6 +90,12 @@ std::string figure_svg(const Figure& figure) {
       width, height, html_text(figure.title), body);
 }
 
+std::string figure_csv(const Figure& figure) {
+  std::string csv;
+  for (const auto& line : figure.table) csv += csv_line(line);
+  return csv;
+}
+
 std::string figure_html(const Figure& figure) {
   const std::string id = html_text(figure.id);
   std::string out = fmt::format(
@@ -111,13 +120,19 @@ std::string figure_html(const Figure& figure) {
       "</div><details><summary>Numbers</summary><div class=\"scroll\" tabindex=\"0\" role=\"region\" "
       "aria-label=\"Numbers of: " +
       html_text(figure.title) + "\"><table class=\"plain\">";
-  for (std::size_t i = 0; i < figure.table.size(); ++i) {
+  const std::size_t shown = std::min(figure.table.size(), kTableRows + 1);
+  for (std::size_t i = 0; i < shown; ++i) {
     out += i == 0 ? "<thead><tr>" : i == 1 ? "<tbody><tr>" : "<tr>";
     for (const auto& cell : figure.table[i])
       out += (i == 0 ? "<th scope=\"col\">" : "<td>") + html_text(cell) + (i == 0 ? "</th>" : "</td>");
     out += i == 0 ? "</tr></thead>" : "</tr>";
   }
-  return out + (figure.table.size() > 1 ? "</tbody>" : "") + "</table></div></details></section>\n";
+  out += std::string(figure.table.size() > 1 ? "</tbody>" : "") + "</table></div>";
+  if (figure.table.size() > shown) {
+    out += fmt::format("<p class=\"note\">The first {} of {} lines; the CSV has all.</p><script type=\"application/json\" class=\"all-rows\">{}</script>", kTableRows, figure.table.size() - 1,
+                       script_json(figure_csv(figure)));
+  }
+  return out + "</details></section>\n";
 }
 
 }  // namespace hymba::reports

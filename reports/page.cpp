@@ -1,9 +1,13 @@
 #include "reports/page.h"
 
 #include <algorithm>
+#include <map>
+#include <set>
+#include <tuple>
 
 #include "base/error.h"
 #include "reports/assets.h"
+#include "reports/findings.h"
 #include "reports/html.h"
 #include "reports/roadmap.h"
 #include "reports/roadmap_table.h"
@@ -29,10 +33,10 @@ std::string plain_table(const std::vector<Record>& records, const std::vector<Pa
     const auto published = [&](std::string text) { return row.paper ? std::move(text) : std::string("–"); };
     out += "<tr>";
     for (const std::string& text :
-         {row.row > 0 ? std::to_string(row.row) : "", row.title, row.ratio_text.empty() ? kNotRun : row.ratio_text,
+         {row.row > 0 ? std::to_string(row.row) : "", row.title, shown_ratio_text(row).empty() ? kNotRun : shown_ratio_text(row),
           percent_text(row.general.value, row.general.error), published(percent_text(p.general)),
           percent_text(row.recall.value, row.recall.error), published(percent_text(p.recall)),
-          speed_text(row.decode.value), published(speed_text(p.throughput_tok_s)), megabytes_text(row.cache_mb_paper),
+          speed_text(shown_decode(row)), published(speed_text(p.throughput_tok_s)), megabytes_text(shown_cache(row)),
           published(megabytes_text(p.cache_mb))})
       out += "<td>" + html_text(text) + "</td>";
     out += "</tr>";
@@ -44,10 +48,47 @@ constexpr std::size_t kStudyBytes = 1800000;  // of all figures of studies: the 
 
 // Which studies there are, and what runs them.
 constexpr std::pair<const char*, const char*> kStudies[] = {{"heads", "head removal"},      {"needle", "needle in a haystack"},     {"erf", "effective receptive field"},
-                                                            {"attention", "attention mass"}, {"magnitudes", "branch magnitudes"}, {"curves", "training curves"}};
+                                                            {"attention", "attention mass"}, {"magnitudes", "branch magnitudes"}, {"curves", "training curves"}, {"throughput", "throughput at the paper's shapes"}};
 
-std::string studies_html(const std::vector<Figure>& figures, const std::vector<Record>& records) {
-  std::string out = "<div id=\"studies\">", list;
+// Whose numbers these are: machines and commits by study.
+std::string provenance_html(const std::vector<Record>& records) {
+  struct Origin {
+    std::size_t records = 0;
+    std::set<std::string> designs, seeds;
+    std::string first, last;
+  };
+  std::map<std::tuple<std::string, std::string, std::string, std::string>, Origin> origins;  // study, size, commit, host
+  for (const Record& r : records) {
+    if (r.study.find('.') != std::string::npos) continue;  // marks of finished work
+    auto& o = origins[{r.study, r.size, r.commit, r.host}];
+    ++o.records;
+    o.designs.insert(r.design);
+    o.seeds.insert(std::to_string(r.seed));
+    if (o.first.empty() || r.time < o.first) o.first = r.time;
+    o.last = std::max(o.last, r.time);
+  }
+  if (origins.empty()) return "";
+  std::string out =
+      "<section class=\"figure provenance\" id=\"provenance\" aria-labelledby=\"provenance-title\"><div class=\"head\"><h2 id=\"provenance-title\">Where the numbers come "
+      "from</h2></div><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Where the numbers come from\"><table class=\"plain\"><thead><tr>";
+  for (const char* head : {"study", "size", "commit", "machine", "designs", "seeds", "Records", "measured"}) out += fmt::format("<th scope=\"col\">{}</th>", head);
+  out += "</tr></thead><tbody>";
+  std::size_t shown = 0;
+  for (const auto& [key, o] : origins) {
+    if (++shown > 200) break;
+    const auto& [study, size, commit, host] = key;
+    const std::string days = o.first.substr(0, 10) == o.last.substr(0, 10) ? o.last.substr(0, 10) : o.first.substr(0, 10) + " to " + o.last.substr(0, 10);
+    out += "<tr>";
+    for (const auto& text : {study, size, commit, host, std::to_string(o.designs.size()), std::to_string(o.seeds.size()), std::to_string(o.records), days}) out += "<td>" + html_text(text) + "</td>";
+    out += "</tr>";
+  }
+  out += "</tbody></table></div>";
+  if (origins.size() > 200) out += fmt::format("<p class=\"note\">The first 200 of {} lines.</p>", origins.size());
+  return out + "</section>";
+}
+
+std::string studies_html(const std::vector<Figure>& figures, const std::vector<Record>& records, const std::vector<PaperRow>& paper, const std::vector<std::string>& notes) {
+  std::string out = "<div id=\"studies\">" + findings_html(findings(records, paper)), list;
   std::size_t left_out = 0;
   for (const auto& figure : figures) {
     const std::string html = figure_html(figure);
@@ -61,15 +102,17 @@ std::string studies_html(const std::vector<Figure>& figures, const std::vector<R
     if (std::none_of(records.begin(), records.end(), [&, name = study](const Record& r) { return r.study == name; }))
       list += fmt::format("<li>{}: not run (<code>./hymba {} MODEL</code>)</li>", words, study);
   }
+  for (const auto& note : notes) list += "<li class=\"damage\">" + html_text(note) + "</li>";
   if (left_out > 0) list += fmt::format("<li>{} figures are left out, as the page would be too large; the folder of figures beside it has them</li>", left_out);
   if (!list.empty()) out += "<section class=\"figure missing\"><h2>What is missing here</h2><ul>" + list + "</ul></section>";
-  return out + "</div>\n";
+  return out + provenance_html(records) + "</div>\n";
 }
 
 }  // namespace
 
 std::vector<Figure> page_figures(const std::vector<Record>& records, const std::vector<PaperRow>& paper) {
   std::vector<Figure> figures = {tradeoff_figure(build_roadmap(records, paper))};
+  for (auto& figure : throughput_figures(records, paper)) figures.push_back(std::move(figure));
   for (auto& figure : study_figures(records)) figures.push_back(std::move(figure));
   return figures;
 }
@@ -87,7 +130,7 @@ std::string render_page(const std::vector<Record>& records, const std::vector<Pa
   out +=
       "<button id=\"theme\" type=\"button\" aria-label=\"Change between light and dark\">◐</button></div></header>\n";
   out += "<main id=\"main\"><noscript>" + plain_table(records, paper) + "</noscript></main>\n";
-  out += studies_html(page_figures(records, paper), records);
+  out += studies_html(page_figures(records, paper), records, paper, options.notes);
   out += "<div id=\"tip\" role=\"status\" hidden></div>\n";
   out += "<script type=\"application/json\" id=\"data\">" + script_json(page_data(records, paper, options)) +
          "</script>\n";

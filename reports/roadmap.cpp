@@ -173,40 +173,6 @@ RoadmapRow make_row(const std::string& design, const std::string& size, const De
   return row;
 }
 
-// A mean over fewer tasks than another row's is no ranking: said aloud, not hidden.
-void warn_of_uneven_suites(Roadmap& roadmap) {
-  for (const std::string suite : {"general", "recall"}) {
-    std::set<std::string> all;
-    const auto tasks_in = [&](const RoadmapRow& row) {
-      std::set<std::string> names;
-      for (const TaskScore& t : row.tasks)
-        if (t.suite == suite && t.metric == "acc" && t.estimate.measured()) names.insert(t.task);
-      return names;
-    };
-    for (const RoadmapRow& row : roadmap.rows) all.merge(tasks_in(row));
-    for (const RoadmapRow& row : roadmap.rows) {
-      const std::size_t found = tasks_in(row).size();
-      if (found > 0 && found < all.size())
-        roadmap.warnings.push_back(
-            fmt::format("{}: {} is the mean of {} of {} tasks and not comparable with other rows", row.design, suite,
-                        found, all.size()));
-    }
-  }
-}
-
-// Two hashes on one seed mean two configurations under one name; different seeds may differ in their hash.
-void warn_of_mixed_configs(Roadmap& roadmap, const std::map<std::string, DesignRecords>& designs) {
-  for (const auto& [design, records] : designs) {
-    std::map<std::uint64_t, std::set<std::string>> hashes;
-    for (const auto& [key, r] : records.all())
-      if (!r->config_hash.empty()) hashes[r->seed].insert(r->config_hash);
-    const bool mixed = std::any_of(hashes.begin(), hashes.end(), [](const auto& h) { return h.second.size() > 1; });
-    if (mixed)
-      roadmap.warnings.push_back(fmt::format(
-          "{}: its Records come from more than one configuration; report a folder with one run of it", design));
-  }
-}
-
 // Only the paper's rows take part; own designs have nothing to be compared with.
 void fill_agreement(Roadmap& roadmap) {
   struct Pair {
@@ -214,17 +180,17 @@ void fill_agreement(Roadmap& roadmap) {
     double (*ours)(const RoadmapRow&);
     double (*paper)(const PaperRow&);
   };
-  const Pair pairs[] = {{"Attention : Mamba ratio", [](const RoadmapRow& r) { return r.ratio; },
+  const Pair pairs[] = {{"Attention : Mamba ratio", shown_ratio,
                          [](const PaperRow& p) { return ratio_value(p.ratio); }},
                         {"General accuracy", [](const RoadmapRow& r) { return r.general.value; },
                          [](const PaperRow& p) { return p.general; }},
                         {"Recall accuracy", [](const RoadmapRow& r) { return r.recall.value; },
                          [](const PaperRow& p) { return p.recall; }},
-                        {"Decode throughput", [](const RoadmapRow& r) { return r.decode.value; },
+                        {"Decode throughput", shown_decode,
                          [](const PaperRow& p) { return p.throughput_tok_s; }},
-                        {"Cache, the paper's count", [](const RoadmapRow& r) { return r.cache_mb_paper; },
+                        {"Cache, the paper's count", shown_cache,
                          [](const PaperRow& p) { return p.cache_mb; }},
-                        {"Cache, exact", [](const RoadmapRow& r) { return r.cache_mb_exact; },
+                        {"Cache, exact", [](const RoadmapRow& r) { return std::isnan(r.at_paper.cache_mb_exact) ? r.cache_mb_exact : r.at_paper.cache_mb_exact; },
                          [](const PaperRow& p) { return p.cache_mb; }}};
   for (const Pair& pair : pairs) {
     std::vector<double> ours, theirs;
@@ -273,8 +239,8 @@ Roadmap build_roadmap(const std::vector<Record>& records, const std::vector<Pape
   }
   for (const std::string& design : order)
     if (placed.count(design) == 0) roadmap.rows.push_back(make_row(design, size, designs[design], nullptr));
-  warn_of_uneven_suites(roadmap);
-  warn_of_mixed_configs(roadmap, designs);
+  add_paper_shapes(roadmap, records);
+  add_warnings(roadmap, records);
   fill_agreement(roadmap);
   return roadmap;
 }

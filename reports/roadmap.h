@@ -31,6 +31,15 @@ struct TaskScore {
   std::int64_t n = 0;  // items, summed over seeds
 };
 
+// The same design at the paper's shapes, as far as Records of `shapes` and `throughput` have it.
+struct PaperShapes {
+  std::string ratio_text;
+  double ratio = kNaN, cache_mb = kNaN, cache_mb_exact = kNaN, params_total = kNaN;
+  std::int64_t cache_context = 0;
+  Speed decode;
+  std::string dtype;
+};
+
 struct RoadmapRow {
   int row = 0;  // of the paper's table, 0 for a design of the user's own
   std::string design, title, group, from, size;
@@ -45,6 +54,7 @@ struct RoadmapRow {
   std::vector<std::uint64_t> seeds;
   std::vector<TaskScore> tasks;
   std::optional<PaperRow> paper;
+  PaperShapes at_paper;
   bool was_run = false;  // any Record of it at all
 };
 
@@ -66,6 +76,18 @@ std::vector<std::string> roadmap_sizes(const std::vector<Record>& records);
 // The rows of one size ("": the first of roadmap_sizes). Of two Records of one metric, task and seed the later counts.
 // Records that are points of a curve (extra "pairs" or "distance") belong to the figures and not to the suites.
 Roadmap build_roadmap(const std::vector<Record>& records, const std::vector<PaperRow>& paper, std::string size = "");
+
+// Called by build_roadmap once the rows are there.
+void add_paper_shapes(Roadmap& roadmap, const std::vector<Record>& records);
+void add_warnings(Roadmap& roadmap, const std::vector<Record>& records);
+
+// What tables put beside the paper's columns: at the paper's shapes where that is known, else of the roadmap's own size.
+double shown_ratio(const RoadmapRow& row);
+std::string shown_ratio_text(const RoadmapRow& row);
+double shown_cache(const RoadmapRow& row);
+double shown_decode(const RoadmapRow& row);
+// Says which columns are of the paper's shapes; empty for none.
+std::string shapes_note(const Roadmap& roadmap);
 
 // The keys of CLI.md's `roadmap`. Accuracies are fractions, the paper's too; what was not measured is null.
 nlohmann::json to_json(const RoadmapRow& row);

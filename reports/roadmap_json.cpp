@@ -23,6 +23,23 @@ nlohmann::json number_or_null(double value) {
   return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(nullptr);
 }
 
+namespace {
+nlohmann::json shapes_json(const PaperShapes& s) {
+  return {{"ratio", s.ratio_text},
+          {"cache_mb", number_or_null(s.cache_mb)},
+          {"cache_mb_exact", number_or_null(s.cache_mb_exact)},
+          {"cache_context", s.cache_context},
+          {"params_total", number_or_null(s.params_total)},
+          {"decode_tok_s", number_or_null(s.decode.value)},
+          {"decode_tok_s_min", number_or_null(s.decode.low)},
+          {"decode_tok_s_max", number_or_null(s.decode.high)},
+          {"batch", s.decode.batch},
+          {"batch_asked", s.decode.batch_asked},
+          {"context", s.decode.context},
+          {"dtype", s.dtype}};
+}
+}  // namespace
+
 nlohmann::json to_json(const RoadmapRow& row) {
   nlohmann::json tasks = nlohmann::json::array();
   for (const TaskScore& t : row.tasks)
@@ -42,6 +59,7 @@ nlohmann::json to_json(const RoadmapRow& row) {
           {"size", row.size},
           {"run", row.was_run},
           {"ratio", row.ratio_text},
+          {"at_paper_shapes", shapes_json(row.at_paper)},
           {"ratio_value", number_or_null(row.ratio)},
           {"general", number_or_null(row.general.value)},
           {"general_stderr", number_or_null(row.general.error)},

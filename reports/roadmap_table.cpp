@@ -20,11 +20,11 @@ Cell ours(std::string text) {
 // What a reader must know before comparing two numbers of the table.
 std::string reading_note(const Roadmap& roadmap) {
   return fmt::format(
-      "size {}: ours, ± one standard error, beside the paper's (300M parameters, one A100); accuracies in percent, "
+      "{}Size {}: ours, ± one standard error, beside the paper's (300M parameters, one A100); accuracies in percent, "
       "cache in "
       "10^6 bytes by the paper's count. Throughput and accuracy of another size and machine compare by order, not by "
       "value.",
-      roadmap.size.empty() ? "unknown" : roadmap.size);
+      shapes_note(roadmap), roadmap.size.empty() ? "unknown" : roadmap.size);
 }
 
 std::string csv_number(double value) { return std::isnan(value) ? "" : fmt::format("{}", value); }
@@ -73,12 +73,12 @@ Table roadmap_table(const Roadmap& roadmap) {
     const PaperRow paper = row.paper.value_or(PaperRow{});
     const auto published = [&](std::string text) { return quiet(row.paper ? std::move(text) : "–"); };
     table.add_row({row.row > 0 ? std::to_string(row.row) : "", row.title,
-                   ours(row.ratio_text.empty() ? kNotRun : row.ratio_text), published(paper.ratio),
+                   ours(shown_ratio_text(row).empty() ? kNotRun : shown_ratio_text(row)), published(paper.ratio),
                    ours(percent_text(row.general.value, row.general.error)), published(percent_text(paper.general)),
                    ours(percent_text(row.recall.value, row.recall.error)), published(percent_text(paper.recall)),
-                   ours(speed_text(row.decode.value)), published(speed_text(paper.throughput_tok_s)),
-                   ours(megabytes_text(row.cache_mb_paper)), published(megabytes_text(paper.cache_mb)),
-                   ours(megabytes_text(row.cache_mb_exact)), ours(speed_text(row.prefill.value)),
+                   ours(speed_text(shown_decode(row))), published(speed_text(paper.throughput_tok_s)),
+                   ours(megabytes_text(shown_cache(row))), published(megabytes_text(paper.cache_mb)),
+                   ours(megabytes_text(std::isnan(row.at_paper.cache_mb_exact) ? row.cache_mb_exact : row.at_paper.cache_mb_exact)), ours(speed_text(row.prefill.value)),
                    std::isnan(row.params_total) ? quiet(kNotRun) : format_count(row.params_total),
                    row.seeds.empty() ? quiet("–") : std::to_string(row.seeds.size())});
   }
@@ -136,7 +136,10 @@ std::string roadmap_csv(const Roadmap& roadmap) {
                               "cache_mb_measured",
                               "paper_cache_mb",
                               "params_total",
-                              "seeds"});
+                              "seeds",
+                              "ratio_at_paper_shapes",
+                              "cache_mb_at_paper_shapes",
+                              "decode_tok_s_at_paper_shapes"});
   for (const RoadmapRow& row : roadmap.rows) {
     const PaperRow paper = row.paper.value_or(PaperRow{});
     out += csv_line({row.row > 0 ? std::to_string(row.row) : "",
@@ -160,7 +163,10 @@ std::string roadmap_csv(const Roadmap& roadmap) {
                      csv_number(row.cache_mb_measured),
                      csv_number(paper.cache_mb),
                      csv_number(row.params_total),
-                     std::to_string(row.seeds.size())});
+                     std::to_string(row.seeds.size()),
+                     row.at_paper.ratio_text,
+                     csv_number(row.at_paper.cache_mb),
+                     csv_number(row.at_paper.decode.value)});
   }
   return out;
 }

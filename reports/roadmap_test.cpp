@@ -125,6 +125,41 @@ TEST(Roadmap, WarnsWhereATaskIsMissing) {
   EXPECT_NE(roadmap.warnings[0].find("row-02: general is the mean of 1 of 2 tasks"), std::string::npos);
 }
 
+TEST(Roadmap, RecordsThatContradictEachOtherAreNamed) {
+  std::vector<Record> records = design_records("row-01", 1, 0, 0.4, 0.3);
+  for (Record r : design_records("row-01", 1, 0, 0.4, 0.35)) {
+    r.commit = "def5678";
+    r.time = "2026-02-01T12:00:00Z";
+    r.host = "another";
+    records.push_back(r);
+  }
+  const Roadmap roadmap = build_roadmap(records, paper_rows());
+  EXPECT_NEAR(row_of(roadmap, "row-01").recall.value, 0.35, 1e-12);
+  ASSERT_EQ(roadmap.warnings.size(), 3u);
+  EXPECT_EQ(roadmap.warnings[0], "row-01, seed 0: Records of one run come from 2 commits (abc1234, def5678)");
+  EXPECT_EQ(roadmap.warnings[1], "row-01, seed 0: 2 numbers contradict each other, for instance acc of recall-a: 0.3 (commit abc1234) and 0.35 (commit def5678); the newest is shown");
+  EXPECT_NE(roadmap.warnings[2].find("2 machines (another; test host)"), std::string::npos);
+}
+
+TEST(Roadmap, ColumnsOfThePapersShapesStandInTheTable) {
+  std::vector<Record> records = design_records("row-01", 1, 0, 0.4, 0.3);
+  Record cache = make_record("row-01", "cache_mb_paper", 1.87, 0), speed = make_record("row-01", "decode_tok_s", 55, 0);
+  cache.study = "shapes", speed.study = "throughput";
+  cache.size = speed.size = "paper";
+  speed.extra = {{"context", 8000}, {"batch", 64}, {"batch_asked", 128}, {"dtype", "bf16"}};
+  records.push_back(cache);
+  Record other = speed;  // another context does not count beside the paper's
+  other.extra["context"] = 512;
+  other.value = 99;
+  records.push_back(speed);
+  records.push_back(other);
+  const auto row = row_of(build_roadmap(records, paper_rows()), "row-01");
+  EXPECT_EQ(shown_cache(row), 1.87);
+  EXPECT_EQ(shown_decode(row), 55);
+  EXPECT_EQ(row.cache_mb_paper, 39.42);
+  EXPECT_NE(roadmap_markdown(build_roadmap(records, paper_rows())).find("Ratio, cache and decode speed: the paper's shapes."), std::string::npos);
+}
+
 TEST(Roadmap, CurvePointsDoNotCountInSuites) {
   std::vector<Record> records = design_records("row-01", 1, 0, 0.4, 0.3);
   Record point = make_record("row-01", "acc", 0.9, 0, "recall-a");

@@ -54,29 +54,26 @@ Panel removal_panel(const std::string& title, const ByBranch& bars, int layers) 
       series.marks.push_back({.x = static_cast<double>(key.first),
                               .y = bar.difference,
                               .error = bar.error,
-                              .tip = fmt::format("Layer {}, {}|difference: {} ± {} points", key.first,
+                              .tip = fmt::format("Layer {}, {}|difference: {}{} points", key.first,
                                                  branch == std::string("ssm") ? "SSM" : branch,
-                                                 points_text(bar.difference), number_text(100 * bar.error, 3))});
+                                                 points_text(bar.difference), error_text(100 * bar.error, 3))});
     }
     if (!series.marks.empty()) panel.series.push_back(std::move(series));
   }
   return panel;
 }
 
-// Mean over tasks; the items of different tasks are independent.
-ByBranch average(const std::map<std::string, ByBranch>& tasks) {
-  std::map<std::pair<int, std::string>, std::vector<Removed>> lists;
-  for (const auto& [task, bars] : tasks) {
-    for (const auto& [key, bar] : bars) lists[key].push_back(bar);
+// Mean over tasks (see combine_suite): items of different tasks are independent, a seed is the same in all of them.
+ByBranch average(const std::vector<const Record*>& records, std::size_t tasks) {
+  std::map<std::pair<int, std::string>, std::vector<Sample>> lists;
+  for (const Record* r : records) {
+    if (extra_int(*r, "layer") < 0 || extra_int(*r, "head") >= 0) continue;
+    lists[{extra_int(*r, "layer"), extra_text(*r, "branch")}].push_back({r->task, r->seed, extra_number(*r, "difference"), extra_number(*r, "stderr")});
   }
   ByBranch mean;
-  for (const auto& [key, list] : lists) {
-    if (list.size() != tasks.size()) continue;  // a task is missing: no mean over fewer
-    Removed sum{0, 0};
-    for (const auto& r : list)
-      sum.difference += r.difference / static_cast<double>(list.size()), sum.error += r.error * r.error;
-    sum.error = std::sqrt(sum.error) / static_cast<double>(list.size());
-    mean[key] = sum;
+  for (const auto& [key, samples] : lists) {
+    const auto e = combine_suite(samples);
+    if (e.tasks == tasks) mean[key] = {e.value, e.error};  // a task is missing: no mean over fewer
   }
   return mean;
 }
@@ -91,10 +88,12 @@ std::vector<Figure> head_figures(const StudyView& view) {
     int layers = 0, most_heads = 0;
     std::string mode, rest;
     Figure figure;
-    figure.table = {{"layer", "branch", "head", "task", "value", "baseline", "difference", "stderr", "n"}};
+    figure.table = {{"layer", "branch", "head", "task", "value", "baseline", "difference", "stderr", "n", "seeds"}};
+    double speedup = kNaN;
     for (const auto& r : records) {
       const int layer = extra_int(r, "layer"), head = extra_int(r, "head");
-      if (layer < 0) continue;  // the speed-up
+      if (r.metric == "speedup") speedup = std::isfinite(speedup) ? std::min(speedup, r.value) : r.value;
+      if (layer < 0) continue;
       const std::string branch = extra_text(r, "branch");
       layers = std::max({layers, layer + 1, extra_int(r, "layers", 0)});
       mode = extra_text(r, "mode"), rest = extra_text(r, "fusion");
@@ -107,21 +106,22 @@ std::vector<Figure> head_figures(const StudyView& view) {
       }
       figure.table.push_back({std::to_string(layer), branch, head < 0 ? "all" : std::to_string(head), r.task,
                               number_text(r.value, 6), number_text(extra_number(r, "baseline"), 6),
-                              number_text(difference, 6), number_text(error, 4), std::to_string(r.n)});
+                              number_text(difference, 6), number_text(error, 4), std::to_string(r.n), seeds_text(r)});
     }
     if (tasks.empty() && heads.empty()) continue;
-    figure.id = fmt::format("heads-{}{}", model.design, model.seed != 0 ? fmt::format("-seed{}", model.seed) : "");
+    figure.id = "heads-" + model.design;
     figure.title = "Head removal: " + view.names.at(model);
     figure.caption = fmt::format(
         "Accuracy of the model without one branch of one layer minus the intact model's, on the same items; whiskers: "
         "one standard error of the paired "
-        "difference. In the removed branch's place: {}. A bar that leaves the box carries its value in points. As "
-        "figures 3 and 13 of the paper.",
+        "difference, over items and seeds. In the removed branch's place: {}. A bar that leaves the box carries its value in points. As "
+        "figures 3 and 13 of the paper.{}",
         mode == "mean"    ? "its mean output over tokens"
         : rest == "whole" ? "nothing, and the other branch is taken whole"
-                          : "nothing; the other branch keeps its half of the mean");
+                          : "nothing; the other branch keeps its half of the mean",
+        std::isfinite(speedup) ? fmt::format(" Computing the layers below a removal once for all of them took 1/{:.1f} of the time of running each on its own.", speedup) : "");
     if (tasks.size() > 1)
-      figure.panels.push_back(removal_panel(fmt::format("Mean of {} tasks", tasks.size()), average(tasks), layers));
+      figure.panels.push_back(removal_panel(fmt::format("Mean of {} tasks", tasks.size()), average(view.single.at(model), tasks.size()), layers));
     for (const auto& [task, bars] : tasks) {
       if (figure.panels.size() < kTasks) figure.panels.push_back(removal_panel(task, bars, layers));
     }
@@ -176,11 +176,11 @@ std::vector<Figure> needle_figures(const StudyView& view) {
       "Share of items in which the right value is the likeliest, by length of the text and depth of the needle (0: at "
       "its start). The line stands before lengths that no "
       "training sequence had. As figure 10 of the paper.";
-  maps.table = {{"model", "length", "depth", "accuracy", "stderr", "n", "chance", "training length"}};
+  maps.table = {{"model", "length", "depth", "accuracy", "stderr", "n", "chance", "training length", "seeds"}};
   lines.id = "needle-length";
   lines.title = "Needle in a haystack: mean over depths";
-  lines.caption = "Whiskers: one standard error. Dashed: chance. Vertical: the length of training sequences.";
-  lines.table = {{"model", "length", "accuracy", "stderr", "n"}};
+  lines.caption = "Whiskers: one standard error over needles and seeds. Dashed: chance. Vertical: the length of training sequences.";
+  lines.table = {{"model", "length", "accuracy", "stderr", "n", "seeds"}};
   Panel all;
   all.x = {.label = "length, tokens (log)", .log = true};
   all.y = {.label = "accuracy, %", .low = 0, .percent = true};
@@ -200,7 +200,7 @@ std::vector<Figure> needle_figures(const StudyView& view) {
       all.level = extra_number(r, "chance", all.level);
       maps.table.push_back({view.names.at(model), std::to_string(length), number_text(depth), number_text(r.value),
                             number_text(error_of(r)), std::to_string(r.n), number_text(extra_number(r, "chance")),
-                            trained > 0 ? number_text(trained) : "not known"});
+                            trained > 0 ? number_text(trained) : "not known", seeds_text(r)});
     }
     if (cells.empty()) continue;
     Panel panel;
@@ -209,32 +209,27 @@ std::vector<Figure> needle_figures(const StudyView& view) {
     panel.y.label = "depth";
     Heat heat;
     heat.percent = heat.numbers = true;
-    Series mean_line{view.names.at(model), color++, Look::kLine, {}};
+    Series mean_line{.name = view.names.at(model), .color = color++, .label = view.labels.at(model)};
     for (const double d : depths) heat.rows.push_back(fmt::format("{:.2f}", d)), heat.values.emplace_back();
     for (const auto& [length, column] : cells) {
       if (trained > 0 && length > trained && heat.line_before < 0)
         heat.line_before = static_cast<double>(heat.columns.size());
       heat.columns.push_back(std::to_string(length));
       std::size_t row = 0;
-      double sum = 0, squares = 0;
-      std::int64_t n = 0;
       for (const double d : depths) {
         const auto found = column.find(d);
         heat.values[row++].push_back(found == column.end() ? kNaN : found->second->value);
-        if (found == column.end()) continue;
-        sum += found->second->value;
-        squares += std::pow(found->second->error.value_or(0), 2);
-        n += found->second->n;
       }
-      const auto k = static_cast<double>(column.size());
-      best = std::max(best, sum / k);
-      mean_line.marks.push_back(
-          {.x = static_cast<double>(length),
-           .y = sum / k,
-           .error = std::sqrt(squares) / k,
-           .tip = fmt::format("{}|length: {}|accuracy: {}", view.names.at(model), length, fraction_text(sum / k))});
-      lines.table.push_back({view.names.at(model), std::to_string(length), number_text(sum / k),
-                             number_text(std::sqrt(squares) / k), std::to_string(n)});
+    }
+    for (const auto& r : records) {
+      if (r.metric != "acc_mean") continue;
+      const double length = extra_number(r, "length");
+      best = std::max(best, r.value + r.error.value_or(0));
+      mean_line.marks.push_back({.x = length,
+                                 .y = r.value,
+                                 .error = error_of(r),
+                                 .tip = fmt::format("{}|length: {}|accuracy: {}{}", view.names.at(model), length, fraction_text(r.value), error_text(100 * error_of(r)))});
+      lines.table.push_back({view.names.at(model), number_text(length, 7), number_text(r.value), number_text(error_of(r)), std::to_string(r.n), seeds_text(r)});
     }
     heat.line_text = "trained to " + number_text(trained);
     panel.heat = std::move(heat);

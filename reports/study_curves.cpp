@@ -13,9 +13,9 @@ std::vector<Figure> curve_figures(const StudyView& view) {
   figure.id = "curves";
   figure.title = "Loss and learning rate over tokens";
   figure.caption =
-      "Training loss (lines), loss on held-out text (points, one standard error) and learning rate. Vertical: where a "
+      "Training loss (lines), loss on held-out text (points, one standard error) and learning rate, means over seeds. Vertical: where a "
       "stage begins. As figure 14 of the paper.";
-  figure.table = {{"model", "tokens", "what", "value", "stderr", "stage"}};
+  figure.table = {{"model", "tokens", "what", "value", "stderr", "stage", "seeds"}};
   Panel loss, rate;
   loss.title = "Loss";
   rate.title = "Learning rate";
@@ -24,23 +24,24 @@ std::vector<Figure> curve_figures(const StudyView& view) {
   rate.y = {.label = "learning rate", .low = 0};
   int color = 0;
   for (const auto& [model, records] : view.models) {
-    Series line{view.names.at(model), color, Look::kLine, {}}, lr = line,
-                                                               held{"held-out text", color, Look::kPoints, {}};
+    Series line{.name = view.names.at(model), .color = color, .label = view.labels.at(model)}, lr = line,
+        held{"held-out text", color, Look::kPoints, {}};
     ++color;
+    lr.label.clear();  // the rates of all designs are often one line
     std::map<double, const Record*> points;
     for (const auto& r : records) {
       const double tokens = extra_number(r, "tokens");
       if (!std::isfinite(tokens)) continue;
       figure.table.push_back({view.names.at(model), number_text(tokens, 9), r.metric, number_text(r.value, 6),
-                              number_text(error_of(r)), extra_text(r, "stage")});
+                              number_text(error_of(r)), extra_text(r, "stage"), seeds_text(r)});
       if (r.metric == "loss") points[tokens] = &r;
       if (r.metric == "validation_loss") {
         held.marks.push_back(
             {.x = tokens,
              .y = r.value,
              .error = error_of(r),
-             .tip = fmt::format("{}|held-out loss: {} ± {}|tokens: {}", view.names.at(model), number_text(r.value),
-                                number_text(error_of(r), 2), number_text(tokens, 6))});
+             .tip = fmt::format("{}|held-out loss: {}{}|tokens: {}", view.names.at(model), number_text(r.value),
+                                error_text(error_of(r)), number_text(tokens, 6))});
       }
     }
     std::string stage;

@@ -23,15 +23,15 @@ std::vector<Figure> field_figures(const StudyView& view) {
   scatter.title = "Effective receptive field against cache";
   scatter.caption =
       "Mean distance to the input positions that the output at the last position depends on, weighted by the gradient; "
-      "whiskers: one standard error over prompts. Numbers: "
+      "whiskers: one standard error over prompts and seeds. Numbers: "
       "rows of the roadmap. Up and to the left is better. As figure 11 of the paper.";
   scatter.table = {
-      {"model", "cache MB", "mean distance", "stderr", "90 % within", "share of meta tokens", "prompt length"}};
+      {"model", "cache MB", "mean distance", "stderr", "90 % within", "share of meta tokens", "prompt length", "seeds"}};
   profile.id = "receptive-field-profile";
   profile.title = "Effective receptive field: share of the gradient by distance";
   profile.caption =
       "Share of the gradient's norm that falls on positions so many tokens back, in stretches that double.";
-  profile.table = {{"model", "from", "to", "share"}};
+  profile.table = {{"model", "from", "to", "share", "stderr", "seeds"}};
   Panel points, lines;
   points.x = {.label = "cache, MB (log)", .log = true};
   points.y = {.label = "mean distance, tokens", .low = 0};
@@ -40,7 +40,7 @@ std::vector<Figure> field_figures(const StudyView& view) {
   Series ours{"ours", 0, Look::kPoints, {}};
   int color = 0;
   for (const auto& [model, records] : view.models) {
-    Series line{view.names.at(model), color++, Look::kLine, {}};
+    Series line{.name = view.names.at(model), .color = color++, .label = view.labels.at(model)};
     for (const auto& r : records) {
       const double cache = extra_number(r, "cache_mb");
       if (r.metric == "mean_distance") {
@@ -49,11 +49,11 @@ std::vector<Figure> field_figures(const StudyView& view) {
              .y = r.value,
              .error = error_of(r),
              .label = view.labels.at(model),
-             .tip = fmt::format("{}|mean distance: {} ± {} tokens|cache: {} MB", view.names.at(model),
-                                number_text(r.value), number_text(error_of(r), 2), number_text(cache))});
+             .tip = fmt::format("{}|mean distance: {}{} tokens|cache: {} MB", view.names.at(model),
+                                number_text(r.value), error_text(error_of(r)), number_text(cache))});
         scatter.table.push_back({view.names.at(model), number_text(cache), number_text(r.value),
                                  number_text(error_of(r)), number_text(extra_number(r, "span90")),
-                                 number_text(extra_number(r, "meta")), number_text(extra_number(r, "length"))});
+                                 number_text(extra_number(r, "meta")), number_text(extra_number(r, "length")), seeds_text(r)});
       } else if (r.metric == "share") {
         const int from = extra_int(r, "from", 0), to = extra_int(r, "to", 0);
         const std::string name = from == to ? std::to_string(from) : fmt::format("{}-{}", from, to);
@@ -63,8 +63,9 @@ std::vector<Figure> field_figures(const StudyView& view) {
         line.marks.push_back(
             {.x = static_cast<double>(at - names.begin()),
              .y = r.value,
-             .tip = fmt::format("{}|{} tokens back: {}", view.names.at(model), name, fraction_text(r.value))});
-        profile.table.push_back({view.names.at(model), std::to_string(from), std::to_string(to), number_text(r.value)});
+             .error = error_of(r),
+             .tip = fmt::format("{}|{} tokens back: {}{}", view.names.at(model), name, fraction_text(r.value), error_text(100 * error_of(r)))});
+        profile.table.push_back({view.names.at(model), std::to_string(from), std::to_string(to), number_text(r.value), number_text(error_of(r)), seeds_text(r)});
       }
     }
     lines.series.push_back(std::move(line));
@@ -129,19 +130,19 @@ Figure mass_figure(const StudyView& view) {
   figure.id = "attention-mass";
   figure.title = "Where attention goes: meta tokens, BOS, self, cross";
   figure.caption =
-      "Share of the attention of text positions, mean over heads, prompts and positions; for Mamba heads the absolute "
+      "Share of the attention of text positions, mean over heads, prompts, positions and seeds; for Mamba heads the absolute "
       "implicit attention, each row scaled to one. As figure 7 of "
       "the paper.";
-  figure.table = {{"model", "layer", "branch", "head", "meta", "bos", "self", "cross", "entropy, nats", "queries"}};
+  figure.table = {{"model", "layer", "branch", "head", "meta", "bos", "self", "cross", "entropy, nats", "queries", "seeds"}};
   for (const auto& [model, records] : view.models) {
     for (const auto& r : records) {
       if (r.metric != "mass" || r.task != "all") continue;
       const int head = extra_int(r, "head");
-      figure.table.push_back({view.names.at(model), std::to_string(extra_int(r, "layer")),
+      figure.table.push_back({(model.row > 0 ? "row " : "") + view.labels.at(model), std::to_string(extra_int(r, "layer")),
                               branch_name(extra_text(r, "branch")), head < 0 ? "all" : std::to_string(head),
                               number_text(extra_number(r, "meta")), number_text(extra_number(r, "bos")),
                               number_text(extra_number(r, "self")), number_text(extra_number(r, "cross")),
-                              number_text(extra_number(r, "entropy")), std::to_string(r.n)});
+                              number_text(extra_number(r, "entropy")), std::to_string(r.n), seeds_text(r)});
     }
     for (const char* branch : {"attention", "ssm"}) {
       const auto layers = by_layer(records, branch);
@@ -163,11 +164,12 @@ Figure entropy_figure(const StudyView& view) {
   for (const char* branch : {"attention", "ssm"}) {
     Panel panel;
     panel.title = branch == std::string("ssm") ? "Mamba heads, implicit attention" : "Attention heads";
+    // The same design has the same colour in both panels.
     panel.x.label = "layer";
     panel.y = {.label = "entropy, nats", .low = 0};
     int color = 0;
     for (const auto& [model, records] : view.models) {
-      Series line{view.names.at(model), color++, Look::kLine, {}};
+      Series line{.name = view.names.at(model), .color = color++, .label = view.labels.at(model)};
       for (const auto& [layer, l] : by_layer(records, branch)) {
         line.marks.push_back(
             {.x = static_cast<double>(layer),
@@ -315,13 +317,13 @@ std::vector<Figure> magnitude_figures(const StudyView& view) {
   figure.caption =
       "Root mean square of a branch's output before its norm, mean |gate| that it learned, and both together as they "
       "enter the fusion, by layer. As figure 12 of the paper.";
-  figure.table = {{"model", "layer", "branch", "what", "value"}};
+  figure.table = {{"model", "layer", "branch", "what", "value", "stderr", "seeds"}};
   const std::pair<const char*, const char*> parts[] = {
       {"output", "output, before the norm"}, {"gate", "gate"}, {"fused", "behind norm and gate"}};
   for (const auto& [model, records] : view.models) {
     for (const auto& r : records) {
       figure.table.push_back({view.names.at(model), std::to_string(extra_int(r, "layer")),
-                              branch_name(extra_text(r, "branch")), r.metric, number_text(r.value)});
+                              branch_name(extra_text(r, "branch")), r.metric, number_text(r.value), number_text(error_of(r)), seeds_text(r)});
     }
     for (const auto& [metric, words] : parts) {
       Panel panel;
@@ -339,13 +341,14 @@ std::vector<Figure> magnitude_figures(const StudyView& view) {
           s.marks.push_back(
               {.x = static_cast<double>(layer),
                .y = r.value,
-               .tip = fmt::format("Layer {}, {}|{}: {}", layer, branch_name(branch), words, number_text(r.value))});
+               .error = error_of(r),
+               .tip = fmt::format("Layer {}, {}|{}: {}{}", layer, branch_name(branch), words, number_text(r.value), error_text(error_of(r)))});
         }
         if (!s.marks.empty()) panel.series.push_back(std::move(s));
       }
       for (int l = 0; l < layers; ++l) panel.x.categories.push_back(std::to_string(l));
       // Models of one branch have nothing to compare; their numbers are in the table.
-      if (panel.series.size() == 2 && figure.panels.size() < 3 * 6) figure.panels.push_back(std::move(panel));
+      if (panel.series.size() == 2 && figure.panels.size() < 3 * kModels) figure.panels.push_back(std::move(panel));
     }
   }
   if (figure.panels.empty()) figure.notes.push_back("No model of this study has both branches in one layer.");

@@ -3,9 +3,10 @@
 
 #include <algorithm>
 
+#include "reports/findings.h"
 #include "reports/page.h"
 #include "reports/study_figures.h"
-#include "reports/test_records.h"
+#include "reports/test_studies.h"
 
 namespace hymba::reports {
 namespace {
@@ -85,6 +86,57 @@ TEST(StudyFigures, ThePageNamesStudiesThatWereNotRun) {
   EXPECT_NE(page.find("needle in a haystack: not run"), std::string::npos);
   EXPECT_EQ(page.find("head removal: not run"), std::string::npos);
   EXPECT_NE(page.find("id=\"tradeoff\""), std::string::npos);
+}
+
+TEST(StudyFigures, SeedsBecomeOneMeanWithTheErrorOfItemsAndSeeds) {
+  std::vector<Record> records;
+  for (const std::uint64_t seed : {0, 1, 2}) {
+    for (auto r : heads()) {
+      r.seed = seed;
+      r.extra["difference"] = r.extra["difference"].get<double>() + 0.03 * static_cast<double>(seed);
+      r.extra["stderr"] = 0.04;
+      records.push_back(r);
+    }
+  }
+  const auto view = view_study(records, "heads");
+  ASSERT_EQ(view.models.size(), 1u);
+  ASSERT_EQ(view.models.begin()->second.size(), 12u);
+  const auto& first = view.models.begin()->second.front();
+  EXPECT_NEAR(extra_number(first, "difference"), 0.03, 1e-12);              // 0, 0.03, 0.06
+  EXPECT_NEAR(extra_number(first, "stderr"), std::hypot(0.04, 0.03 / std::sqrt(3.0)), 1e-12);
+  EXPECT_EQ(extra_number(first, "seeds"), 3);
+  EXPECT_NE(view.names.begin()->second.find("(3 seeds)"), std::string::npos);
+  // One design with fewer seeds is named.
+  records.push_back(study("heads", "row-01", "acc", 0.5, {{"layer", 0}, {"branch", "ssm"}, {"difference", 0.0}, {"stderr", 0.1}}));
+  records.back().extra["row"] = 1;
+  EXPECT_NE(view_study(records, "heads").notes.at(0).find("Not every design has 3 seeds here: row 1 (1)"), std::string::npos);
+}
+
+TEST(StudyFigures, ThroughputStandsBesideThePaperAndAgainstContext) {
+  const auto figures = throughput_figures(invented_studies(), paper_rows());
+  ASSERT_EQ(figures.size(), 2u);
+  EXPECT_EQ(figures[0].id, "throughput");
+  EXPECT_EQ(figures[0].table.size(), 14u);
+  EXPECT_NE(figures[0].caption.find("measured 1.00"), std::string::npos) << figures[0].caption;
+  EXPECT_EQ(figures[1].id, "context-cost");
+  EXPECT_EQ(figures[1].panels[0].series.size(), 7u);  // the others have one context alone
+  EXPECT_TRUE(throughput_figures({}, paper_rows()).empty());
+}
+
+TEST(Findings, FollowTheirRulesAndSayWhatWasNotRun) {
+  for (const auto& f : findings({}, paper_rows())) EXPECT_EQ(f.verdict, "not run") << f.figure;
+  const auto list = findings(invented_studies(), paper_rows());
+  const auto verdict = [&](const std::string& figure) {
+    for (const auto& f : list)
+      if (f.figure.rfind(figure, 0) == 0) return f.verdict;
+    return std::string();
+  };
+  EXPECT_EQ(verdict("3, 13"), "agrees");  // one drop of 42 points, all others of 1.5
+  EXPECT_EQ(verdict("11"), "agrees");     // the invented field grows with the row
+  EXPECT_EQ(verdict("12"), "partly");     // the SSM is always larger, and its gate too
+  EXPECT_EQ(verdict("2, 9"), "not run");
+  const auto text = findings_markdown(list, invented_studies());
+  EXPECT_EQ(count(text, "\n| "), list.size() + 2);
 }
 
 TEST(Pareto, FrontOfTwoQuantities) {

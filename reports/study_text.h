@@ -24,8 +24,11 @@ inline int extra_int(const Record& r, const char* key, int fallback = -1) {
   return std::isfinite(v) && std::abs(v) < 1e9 ? static_cast<int>(v) : fallback;
 }
 inline double error_of(const Record& r) { return r.error.value_or(kNaN); }
-// Cut in the middle of nothing: panels have room for about 58 characters.
-inline std::string title_text(const std::string& text, std::size_t most = 58) {
+inline std::string seeds_text(const Record& r) { return std::to_string(extra_int(r, "seeds", 1)); }
+// " ± 0.3", or nothing where no error is known.
+inline std::string error_text(double error, int digits = 2) { return std::isfinite(error) ? " ± " + number_text(error, digits) : std::string(); }
+// Cut in the middle of nothing: panels have room for about 50 characters.
+inline std::string title_text(const std::string& text, std::size_t most = 50) {
   if (text.size() <= most) return text;
   std::size_t end = most - 1;
   while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;

@@ -6,6 +6,29 @@
 #include "reports/study_figures.h"
 
 namespace hymba::reports {
+namespace {
+
+// "row 9, 8) + cross-layer KV sharing (3 seeds)"; one seed is named where it is not the first.
+std::string model_name(const Record& r, int row, const std::set<std::uint64_t>& seeds) {
+  std::string title = extra_text(r, "title");
+  if (title.empty()) title = r.design;
+  std::string name = row > 0 ? fmt::format("row {}, {}", row, title) : title == r.design ? title : fmt::format("{}, {}", r.design, title);
+  if (seeds.size() > 1) return name + fmt::format(" ({} seeds)", seeds.size());
+  return *seeds.begin() == 0 ? name : name + fmt::format(" (seed {})", *seeds.begin());
+}
+
+// A mean over one seed beside means over three is said aloud, not only in the name.
+void note_uneven_seeds(StudyView& view) {
+  std::set<std::size_t> counts;
+  std::string list;
+  for (const auto& [key, n] : view.seeds) counts.insert(n);
+  if (counts.size() < 2) return;
+  for (const auto& [key, n] : view.seeds)
+    if (n < *counts.rbegin()) list += fmt::format("{}{} ({})", list.empty() ? "" : ", ", key.row > 0 ? fmt::format("row {}", key.row) : key.design, n);
+  view.notes.push_back(fmt::format("Not every design has {} seeds here: {}.", *counts.rbegin(), list));
+}
+
+}  // namespace
 
 StudyView view_study(const std::vector<Record>& records, const std::string& study) {
   StudyView view;
@@ -28,33 +51,35 @@ StudyView view_study(const std::vector<Record>& records, const std::string& stud
     if (run.hash.empty() || r.time >= run.time) run.hash = r.config_hash, run.time = std::max(run.time, r.time);
   }
   std::set<std::string> several;
+  std::map<ModelKey, std::vector<const Record*>> shown;
+  std::map<ModelKey, std::set<std::uint64_t>> seeds;
   for (const auto& r : records) {
     if (r.study != study) continue;
-    const ModelKey key = key_of(r);
+    ModelKey key = key_of(r);
     const Piece piece{key, r.task};
     if (newest[piece].hash != r.config_hash) continue;
-    view.models[key].push_back(r);
     commits[piece].insert(r.commit);
-    std::string title = extra_text(r, "title");
-    if (title.empty()) title = r.design;
-    view.names[key] = (key.row > 0         ? fmt::format("row {}, {}", key.row, title)
-                       : title == r.design ? title
-                                           : fmt::format("{}, {}", r.design, title)) +
-                      (key.seed != 0 ? fmt::format(" (seed {})", key.seed) : "");
-    view.labels[key] =
-        (key.row > 0 ? std::to_string(key.row) : r.design) + (key.seed != 0 ? fmt::format("/{}", key.seed) : "");
+    seeds[key.of_all_seeds()].insert(key.seed);
+    shown[key.of_all_seeds()].push_back(&r);
   }
+  for (const auto& [key, list] : shown) {
+    view.models[key] = combine_seeds(list);
+    view.names[key] = model_name(*list.front(), key.row, seeds[key]);
+    view.labels[key] = key.row > 0 ? std::to_string(key.row) : key.design;
+    view.seeds[key] = seeds[key].size();
+  }
+  view.single = std::move(shown);
+  note_uneven_seeds(view);
   for (const auto& [piece, set] : hashes) {
-    if (set.size() > 1 && several.insert(view.names[piece.first]).second) {
-      view.notes.push_back(fmt::format("{}: measured under {} sets of options; the newest one is shown.",
-                                       view.names[piece.first], set.size()));
-    }
+    const auto& name = view.names[piece.first.of_all_seeds()];
+    if (set.size() > 1 && several.insert(name).second)
+      view.notes.push_back(fmt::format("{}: measured under {} sets of options; the newest one is shown.", name, set.size()));
   }
   for (const auto& [piece, set] : commits) {
     if (set.size() > 1) {
       view.notes.push_back(fmt::format(
           "{}{}: Records of one run come from {} commits ({}); they may contradict each other.",
-          view.names[piece.first], piece.second.empty() ? "" : ", " + piece.second, set.size(), fmt::join(set, ", ")));
+          view.names[piece.first.of_all_seeds()], piece.second.empty() ? "" : ", " + piece.second, set.size(), fmt::join(set, ", ")));
     }
   }
   return view;

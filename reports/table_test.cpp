@@ -93,6 +93,17 @@ TEST(Paper, RoadmapFile) {
   EXPECT_EQ(rows[10].title, "9), mean replaced by concat");
 }
 
+TEST(Unicode, SparklinesAndBars) {
+  EXPECT_EQ(sparkline({0, 1, 2, 3, 4, 5, 6, 7}, 8), "▁▂▃▄▅▆▇█");
+  EXPECT_EQ(sparkline({0.5, std::nan("")}, 8, 0, 1), "▄ ");
+  EXPECT_EQ(sparkline({}, 8), "");
+  EXPECT_EQ(sparkline({3, 3}, 8), "▁▁");
+  EXPECT_EQ(text_bar(0.5, 4), "██");
+  EXPECT_EQ(text_bar(0.3125, 2), "▋");
+  EXPECT_EQ(text_bar(7, 2), "██");
+  EXPECT_EQ(text_bar(-1, 2), "");
+}
+
 TEST(Paper, Ratios) {
   EXPECT_DOUBLE_EQ(ratio_value("1:8.48"), 8.48);
   EXPECT_DOUBLE_EQ(ratio_value("1:0"), 0);

@@ -1,6 +1,7 @@
 #include "reports/unicode.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 
 #include "base/text.h"
@@ -116,6 +117,32 @@ std::vector<std::string> wrap_text(const std::string& text, int width) {
 
 std::string paragraph(std::string_view text, int width) {
   return join(wrap_text(std::string(text), width), "\n") + "\n";
+}
+
+std::string sparkline(const std::vector<double>& values, std::size_t width, double low, double high) {
+  static const char* const kBlocks[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+  if (!(low < high)) {
+    low = INFINITY, high = -INFINITY;
+    for (const double v : values)
+      if (std::isfinite(v)) low = std::min(low, v), high = std::max(high, v);
+  }
+  std::string line;
+  const std::size_t n = std::min(width, values.size());
+  for (std::size_t i = 0; i < n; ++i) {
+    const double v = values[n == 1 ? 0 : i * (values.size() - 1) / (n - 1)];
+    const double share = high > low ? std::clamp((v - low) / (high - low), 0.0, 1.0) : 0;
+    line += std::isfinite(v) ? kBlocks[static_cast<std::size_t>(share * 7.999)] : " ";
+  }
+  return line;
+}
+
+std::string text_bar(double share, int width) {
+  static const char* const kEighths[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
+  if (!std::isfinite(share)) return "";
+  const int eighths = static_cast<int>(std::lround(std::clamp(share, 0.0, 1.0) * 8 * width));
+  std::string bar;
+  for (int i = 0; i < eighths / 8; ++i) bar += "█";
+  return bar + kEighths[eighths % 8];
 }
 
 }  // namespace hymba::reports

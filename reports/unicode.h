@@ -21,6 +21,12 @@ std::string clip(std::string_view text, int width);
 std::vector<std::string> wrap_text(const std::string& text, int width);
 std::string paragraph(std::string_view text, int width);  // the same, joined, each line ended
 
+// A curve in a line of text, eight heights a character, of `width` characters at most; the range is that of the values unless
+// low < high are given. NaN is a space.
+std::string sparkline(const std::vector<double>& values, std::size_t width, double low = 0, double high = 0);
+// A bar of `share` (0 to 1) of `width` characters, in eighths.
+std::string text_bar(double share, int width);
+
 // Decodes the character at `at` and moves `at` behind it; U+FFFD for a broken byte, which is one step.
 char32_t next_character(std::string_view text, std::size_t& at);
 

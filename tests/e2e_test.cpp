@@ -216,6 +216,7 @@ TEST(Studies, AllOfARoadmapAndTheirFiguresInThePage) {
     EXPECT_TRUE(fs::exists(out / "page.figures" / (std::string(id) + ".svg"))) << id;
   }
   EXPECT_LT(page.size(), 3u << 20);
+  EXPECT_EQ(page.find("not run (<code>./hymba heads"), std::string::npos);
   // Records of one run from two commits are not shown without a word.
   const auto file = out / "studies" / "magnitudes" / "records.jsonl";
   auto text = read_file(file);

@@ -46,6 +46,11 @@ H.details = (row, span) => {
       fact('Context', row.context || row.cache_context || null),
       fact('Cache, exact', H.mega(row.cache_mb_exact) && H.mega(row.cache_mb_exact) + ' MB'),
       fact('Cache, measured', H.mega(row.cache_mb_measured) && H.mega(row.cache_mb_measured) + ' MB'),
+      fact('Cache, this size', H.mega(row.cache_mb_paper) && H.mega(row.cache_mb_paper) + ' MB'),
+      fact('Decode, this size', row.decode_tok_s === null ? null : H.speed(row.decode_tok_s) + ' tok/s'),
+      fact('Paper\'s shapes, params', H.count(row.at_paper_shapes.params_total)),
+      fact('Paper\'s shapes, exact cache', H.mega(row.at_paper_shapes.cache_mb_exact) && H.mega(row.at_paper_shapes.cache_mb_exact) + ' MB'),
+      fact('Paper\'s shapes, decode at', H.known(row.at_paper_shapes.decode_tok_s) ? `${row.at_paper_shapes.context} tokens, ${row.at_paper_shapes.dtype}, batch ${row.at_paper_shapes.batch}` : null),
       fact('Config hash', (row.config_hash || []).join(', ')), fact('Host', (row.hosts || []).join('; ')));
   const tasks = row.tasks.length ?
       H.el(

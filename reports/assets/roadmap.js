@@ -10,11 +10,18 @@
   const times = v => '×' + (v >= 100 ? v.toFixed(0) : +v.toPrecision(3));
   const minusOf = (a, b) => a - b, over = (a, b) => a / b;
 
+  // At the paper's shapes where that is known, else of the roadmap's own size.
+  const shown = {
+    ratio: r => r.at_paper_shapes.ratio || r.ratio,
+    cache: r => H.known(r.at_paper_shapes.cache_mb) ? r.at_paper_shapes.cache_mb : r.cache_mb_paper,
+    decode: r => H.known(r.at_paper_shapes.decode_tok_s) ? r.at_paper_shapes.decode_tok_s : r.decode_tok_s
+  };
+
   // ours and paper give numbers to sort by; a column with `text` shows them with a bar.
   const columns = [
     {key: 'row', title: '#', ours: r => r.row || Infinity},
     {key: 'design', title: 'Design', ours: r => r.title, words: true},
-    {key: 'ratio', title: 'Attn : Mamba', ours: r => ratio(r.ratio), paper: p => ratio(p.ratio)}, {
+    {key: 'ratio', title: 'Attn : Mamba', ours: r => ratio(shown.ratio(r)), paper: p => ratio(p.ratio)}, {
       key: 'general',
       title: 'General, %',
       ours: r => r.general,
@@ -39,17 +46,20 @@
     {
       key: 'decode',
       title: 'Decode, tok/s',
-      ours: r => r.decode_tok_s,
+      ours: r => shown.decode(r),
       paper: p => p.throughput_tok_s,
       text: H.speed,
       difference: over,
       differenceText: times,
-      note: r => r.batch && r.batch < r.batch_asked ? `batch ${r.batch} of ${r.batch_asked}` : null
+      note: r => {
+        const of = H.known(r.at_paper_shapes.decode_tok_s) ? r.at_paper_shapes : r;
+        return of.batch && of.batch < of.batch_asked ? `batch ${of.batch} of ${of.batch_asked}` : null;
+      }
     },
     {
       key: 'cache',
       title: 'Cache, MB',
-      ours: r => r.cache_mb_paper,
+      ours: r => shown.cache(r),
       paper: p => p.cache_mb,
       text: H.mega,
       difference: over,
@@ -78,7 +88,7 @@
         .map(entry => entry.row);
   };
   const matches = row => {
-    const words = `${row.row} ${row.title} ${row.design} ${row.group} ${row.from} ${row.ratio}`.toLowerCase();
+    const words = `${row.row} ${row.title} ${row.design} ${row.group} ${row.from} ${shown.ratio(row)}`.toLowerCase();
     return state.filter.toLowerCase().split(/\s+/).every(word => words.includes(word));
   };
 
@@ -154,7 +164,7 @@
       else if (column.key === 'ratio')
         line.append(H.el(
             'td', {class: 'value', 'data-label': column.title},
-            row.ratio ? H.el('span', {class: 'main'}, row.ratio) : H.el('span', {class: 'none'}, 'not run'),
+            shown.ratio(row) ? H.el('span', {class: 'main'}, shown.ratio(row)) : H.el('span', {class: 'none'}, 'not run'),
             H.el('span', {class: 'second'}, row.paper ? 'paper ' + row.paper.ratio : '')));
       else if (column.key === 'params')
         line.append(H.el(
@@ -236,7 +246,7 @@
       }));
     }
     const curves = ours(data.curves);
-    if (curves.length)
+    if (curves.length && !document.getElementById('curves'))  // the study of curves has them too
       figures.push(H.lines({
         id: 'training-loss',
         title: 'Training curves',
@@ -271,7 +281,7 @@
     const caption =
         'Ours, ± one standard error, beside the paper\'s published numbers (300M parameters, one A100). Accuracy ' +
         'differs in points, speed and cache by the factor of ours over the paper\'s. ' +
-        'Bars: ours, tick: the paper\'s; of speed and cache each on its own scale. Cache in 10⁶ bytes by the paper\'s count.';
+        'Bars: ours, tick: the paper\'s; of speed and cache each on its own scale. Cache in 10⁶ bytes by the paper\'s count. ' + roadmap.shapes_note;
     document.getElementById('main').replaceChildren(
         H.el(
             'section', {class: 'roadmap', 'aria-labelledby': 'roadmap-title'},

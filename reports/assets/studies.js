@@ -39,12 +39,19 @@
     });
     H.save(section.id + '.svg', 'image/svg+xml', new XMLSerializer().serializeToString(all));
   };
+  const saveNumbers = section => {
+    const all = section.querySelector('.all-rows');  // a long table stands in the page only in part
+    if (all)
+      H.save(section.id + '.csv', 'text/csv', JSON.parse(all.textContent));
+    else
+      H.saveCsv(tableOf(section), section.id);
+  };
   const tableOf = section => [...section.querySelectorAll('tr')].map(tr => [...tr.children].map(cell => cell.textContent));
 
   for (const section of document.querySelectorAll('.study')) {
     section.querySelector('.controls').append(
         H.el('button', {type: 'button', onclick: () => saveFigure(section)}, 'SVG'),
-        H.el('button', {type: 'button', onclick: () => H.saveCsv(tableOf(section), section.id)}, 'CSV'));
+        H.el('button', {type: 'button', onclick: () => saveNumbers(section)}, 'CSV'));
     for (const svg of section.querySelectorAll('.panels > svg')) {
       let at = -1;
       const marks = svg.getElementsByClassName('m');

@@ -7,6 +7,7 @@
 #include "cli/study.h"
 #include "cli/study_commands.h"
 #include "reports/table.h"
+#include "reports/unicode.h"
 #include "train/trainer.h"
 
 namespace hymba::cli {
@@ -65,20 +66,6 @@ std::vector<Record> measure(const StudyModel& model, const Invocation& invocatio
   return records;
 }
 
-// Eight heights of one character: a curve in a line of text.
-std::string sparkline(const std::vector<double>& values, std::size_t width) {
-  static const char* const kBlocks[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
-  if (values.empty()) return "";
-  const auto [low, high] = std::minmax_element(values.begin(), values.end());
-  std::string line;
-  const std::size_t n = std::min(width, values.size());
-  for (std::size_t i = 0; i < n; ++i) {
-    const double v = values[n == 1 ? 0 : i * (values.size() - 1) / (n - 1)];
-    line += kBlocks[*high > *low ? static_cast<std::size_t>((v - *low) / (*high - *low) * 7.999) : 0];
-  }
-  return line;
-}
-
 void run(const Invocation& invocation) {
   std::string options = std::to_string(invocation.get<std::int64_t>("validation"));
   for (const auto& path : invocation.list("data")) options += " " + path;
@@ -101,7 +88,7 @@ void run(const Invocation& invocation) {
         held = fmt::format("{:.4f} ±{:.4f}", r.value, r.error.value_or(0));
       }
     }
-    table.add_row({{records[i].design}, {records[end - 1].extra["tokens"].dump()}, {loss.empty() ? "-" : fmt::format("{:.4f}", loss.back())}, {held}, {sparkline(loss, 24)}, {sparkline(lr, 24)}});
+    table.add_row({{records[i].design}, {records[end - 1].extra["tokens"].dump()}, {loss.empty() ? "-" : fmt::format("{:.4f}", loss.back())}, {held}, {reports::sparkline(loss, 24)}, {reports::sparkline(lr, 24)}});
     i = end;
   }
   if (!invocation.json) print_text(table.to_terminal({terminal_width(), use_colour()}));

@@ -9,7 +9,9 @@
 #include "cli/study.h"
 #include "eval/head_removal.h"
 #include "eval/scoring.h"
+#include "reports/roadmap.h"
 #include "reports/table.h"
+#include "reports/unicode.h"
 
 namespace hymba::cli {
 namespace {
@@ -80,7 +82,7 @@ std::uint64_t hash_items(const StudyTask& task) {
 std::vector<Record> run_one(const StudyModel& model, const StudyTask& task, const Options& options, const std::string& hash,
                             const std::filesystem::path& folder) {
   auto removal = options.removal;
-  removal.journal = folder / fmt::format("batches-{}.jsonl", hash);
+  removal.journal = folder / fmt::format("batches-{}.journal", hash);
   const auto removals = eval::list_removals(model.model(), options.layers, options.branch, options.per_head);
   Progress progress("heads " + task.definition.name, 100, "%");
   removal.progress = [&](double f) { progress.update(100 * f, model.name()); };
@@ -151,8 +153,10 @@ Record measure_sharing(const StudyModel& model, const StudyTask& task, const Opt
 }
 
 void print(const Invocation& invocation, const std::vector<Record>& records) {
-  reports::Table table({{"layer"}, {"branch", reports::Align::kLeft}, {"head"}, {"task", reports::Align::kLeft}, {"value"}, {"baseline"}, {"difference"}, {"stderr"}});
+  reports::Table table({{"layer"}, {"branch", reports::Align::kLeft}, {"head"}, {"task", reports::Align::kLeft}, {"value"}, {"baseline"}, {"difference"}, {"stderr"}, {"loss", reports::Align::kLeft, 1}});
   std::string speedups;
+  double largest = 1e-9;
+  for (const auto& r : records) largest = std::max(largest, -reports::extra_number(r, "difference", 0));
   for (const auto& r : records) {
     if (r.metric == "speedup") {
       speedups += fmt::format("{}: sharing the layers below a removal: {:.2f} s instead of {:.2f} s for {} items, x{:.2f}\n", r.task,
@@ -168,7 +172,7 @@ void print(const Invocation& invocation, const std::vector<Record>& records) {
     const auto number = [](const nlohmann::json& v) { return v.is_number() ? fmt::format("{:.4f}", v.get<double>()) : std::string("-"); };
     const bool clear = x["stderr"].is_number() && std::abs(x["difference"].get<double>()) > 2 * x["stderr"].get<double>();
     table.add_row({{x["layer"].dump()}, {x["branch"].get<std::string>()}, {x["head"].is_null() ? "all" : x["head"].dump()}, {r.task}, {number(r.value)},
-                   {number(x["baseline"])}, {number(x["difference"]), clear ? reports::Tone::kStrong : reports::Tone::kPlain}, {number(x["stderr"])}});
+                   {number(x["baseline"])}, {number(x["difference"]), clear ? reports::Tone::kStrong : reports::Tone::kPlain}, {number(x["stderr"])}, {reports::text_bar(-reports::extra_number(r, "difference", 0) / largest, 12)}});
   }
   if (!invocation.json) print_text(table.to_terminal({terminal_width(), use_colour()}) + speedups);
 }
@@ -186,7 +190,7 @@ void run(const Invocation& invocation) {
     const bool found = !records.empty();
     if (!found) {
       records = run_one(model, task, options, hash, store.folder());
-      if (invocation.values.count("speedup") != 0) records.push_back(measure_sharing(model, task, options, hash));
+      if (invocation.values.count("speedup") != 0 && &task == &tasks.front()) records.push_back(measure_sharing(model, task, options, hash));
       store.write(records, hash, task.definition.name);
     }
     log_event("heads model={} task={} removals={} {}", model.name(), task.definition.name, records.size(), found ? "found" : "done");
@@ -216,7 +220,7 @@ Command heads_command() {
         "fusion", po::value<std::string>()->default_value("half"),
         "mean fusion without one branch: half keeps the other's half, so that exactly the removed contribution is missing; whole doubles it")(
         "max-length", po::value<std::int64_t>()->default_value(1024), "tokens the model reads at most")(
-        "speedup", "measure what sharing the lower layers saves, on 32 items");
+        "speedup", "measure what sharing the lower layers saves, on 32 items of the first task");
   };
   c.run = run;
   return c;

@@ -10,6 +10,7 @@
 #include "eval/model_scorer.h"
 #include "eval/needle.h"
 #include "reports/table.h"
+#include "reports/unicode.h"
 
 namespace hymba::cli {
 namespace {
@@ -52,42 +53,69 @@ std::vector<Record> measure(const StudyModel& model, const Invocation& invocatio
   std::vector<Record> records;
   for (const auto length : read_lengths(invocation, model)) {
     if (length < haystack->shortest()) continue;
+    const auto add = [&](const std::string& metric, const std::vector<double>& scores, double depth) {
+      const auto mean = eval::mean_of(scores);
+      Record r = study_record("needle", model, "");
+      r.metric = metric;
+      r.task = "needle";
+      r.value = mean.value;
+      r.error = mean.error;
+      r.unit = "1";
+      r.n = mean.n;
+      r.extra.update({{"length", length}, {"chance", 1.0 / static_cast<double>(haystack->candidates())}, {"train_length", train_length(model)}});
+      if (depth >= 0) r.extra["depth"] = depth;
+      records.push_back(std::move(r));
+    };
+    // All depths ask for the same needles: the error of their mean is taken over needles, not over cells.
+    std::vector<double> over_depths(static_cast<std::size_t>(items));
     for (std::int64_t d = 0; d < depths; ++d) {
       const double depth = depths == 1 ? 0.5 : static_cast<double>(d) / static_cast<double>(depths - 1);
-      const auto metric = eval::needle_accuracy(*haystack, scorer, length, depth, items);
-      Record r = study_record("needle", model, "");
-      r.metric = "acc";
-      r.task = "needle";
-      r.value = metric.value;
-      r.error = metric.error;
-      r.unit = "1";
-      r.n = metric.n;
-      r.extra.update({{"length", length}, {"depth", depth}, {"chance", 1.0 / static_cast<double>(haystack->candidates())}, {"train_length", train_length(model)}});
-      records.push_back(std::move(r));
+      const auto scores = eval::needle_scores(*haystack, scorer, length, depth, items);
+      for (std::size_t i = 0; i < scores.size(); ++i) over_depths[i] += scores[i] / static_cast<double>(depths);
+      add("acc", scores, depth);
     }
+    add("acc_mean", over_depths, -1);
   }
   require(!records.empty(), "--lengths: needle and question alone need {} tokens", haystack->shortest());
   return records;
 }
 
+void print_json_cells(const std::vector<Record>& records) {
+  for (const auto& r : records) {
+    if (r.metric != "acc") continue;
+    const auto& x = r.extra;
+    print_json({{"design", r.design}, {"seed", r.seed}, {"length", x["length"]}, {"depth", x["depth"]}, {"value", r.value},
+                {"stderr", r.error ? nlohmann::json(*r.error) : nlohmann::json(nullptr)}, {"n", r.n}, {"chance", x["chance"]}, {"train_length", x["train_length"]}});
+  }
+}
+
+// One line a model and length; the depths as a sparkline from 0 to 100 %.
+void print_lengths(const std::vector<Record>& records) {
+  reports::Table table({{"design", reports::Align::kLeft}, {"seed"}, {"length"}, {"accuracy"}, {"stderr"}, {"by depth", reports::Align::kLeft}, {"n", reports::Align::kRight, 2}, {"chance", reports::Align::kRight, 1}});
+  std::vector<double> depths;
+  for (const auto& r : records) {
+    if (r.metric == "acc") {
+      depths.push_back(r.value);
+      continue;
+    }
+    const auto& x = r.extra;
+    const auto length = x["length"].get<std::int64_t>(), trained = x["train_length"].get<std::int64_t>();
+    table.add_row({{r.design}, {std::to_string(r.seed)}, {fmt::format("{}{}", length, trained > 0 && length > trained ? " *" : "")}, {fmt::format("{:.3f}", r.value)},
+                   {r.error ? fmt::format("{:.3f}", *r.error) : "-"}, {reports::sparkline(depths, depths.size(), 0, 1)}, {std::to_string(r.n)}, {fmt::format("{:.3f}", x["chance"].get<double>())}});
+    depths.clear();
+  }
+  print_text(table.to_terminal({terminal_width(), use_colour()}) + "accuracy: mean over depths; by depth: from the start of the text (left) to its end, 0 to 100 %; *: longer than the sequences of training\n");
+}
+
 void run(const Invocation& invocation) {
-  const auto options = fmt::format("{} {} {} {}", invocation.has("lengths") ? invocation.get<std::string>("lengths") : "",
+  const auto options = fmt::format("means {} {} {} {}", invocation.has("lengths") ? invocation.get<std::string>("lengths") : "",
                                    invocation.get<std::int64_t>("depths"), invocation.get<std::int64_t>("items"), join(invocation.list("data"), ","));
   const auto records = measure_models(invocation, "needle", options, [&](const StudyModel& model) { return measure(model, invocation); });
-  reports::Table table({{"design", reports::Align::kLeft}, {"length"}, {"depth"}, {"accuracy"}, {"stderr"}, {"n"}, {"chance"}});
-  for (const auto& r : records) {
-    const auto& x = r.extra;
-    const nlohmann::json error = r.error ? nlohmann::json(*r.error) : nlohmann::json(nullptr);
-    if (invocation.json) {
-      print_json({{"design", r.design}, {"seed", r.seed}, {"length", x["length"]}, {"depth", x["depth"]}, {"value", r.value}, {"stderr", error}, {"n", r.n},
-                  {"chance", x["chance"]}, {"train_length", x["train_length"]}});
-    }
-    const auto length = x["length"].get<std::int64_t>(), trained = x["train_length"].get<std::int64_t>();
-    table.add_row({{r.design}, {fmt::format("{}{}", length, trained > 0 && length > trained ? " *" : "")}, {fmt::format("{:.2f}", x["depth"].get<double>())},
-                   {fmt::format("{:.3f}", r.value)}, {r.error ? fmt::format("{:.3f}", *r.error) : "-"}, {std::to_string(r.n)},
-                   {fmt::format("{:.3f}", x["chance"].get<double>())}});
+  if (invocation.json) {
+    print_json_cells(records);
+  } else {
+    print_lengths(records);
   }
-  if (!invocation.json) print_text(table.to_terminal({terminal_width(), use_colour()}) + "* longer than the sequences of training\n");
 }
 
 }  // namespace

@@ -3,12 +3,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <set>
+
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "cli/context.h"
 #include "cli/report_files.h"
 #include "reports/figure_svg.h"
+#include "reports/findings.h"
 #include "reports/page.h"
 #include "reports/roadmap_table.h"
 
@@ -36,23 +40,49 @@ reports::PageOptions page_options(const std::vector<Record>& records) {
 
 }  // namespace
 
-std::vector<std::string> write_report(const std::vector<Record>& records, const fs::path& page) {
+std::vector<Record> read_results(const std::vector<std::string>& paths, std::vector<std::string>* notes) {
+  std::vector<Record> records;
+  std::set<std::string> run;  // models that have roadmap Records
+  for (const auto& path : paths) {
+    const auto more = read_records(path, notes);
+    if (more.empty()) notes->push_back(fmt::format("{}: no Records here", path));
+    for (const auto& r : more)
+      if (r.study == "roadmap.state") run.insert(fmt::format("{}-seed{}", r.design, r.seed));
+    records.insert(records.end(), more.begin(), more.end());
+  }
+  for (const auto& path : paths) {
+    if (!fs::is_directory(fs::path(path) / "runs")) continue;
+    for (const auto& entry : fs::directory_iterator(fs::path(path) / "runs")) {
+      const auto name = entry.path().filename().string();
+      if (entry.is_directory() && run.count(name) == 0) notes->push_back(fmt::format("{}: training has begun, but there are no Records of it yet", (fs::path(path) / "runs" / name).string()));
+    }
+  }
+  std::sort(notes->begin(), notes->end());
+  return records;
+}
+
+std::vector<std::string> write_report(const std::vector<Record>& records, const fs::path& page, const std::vector<std::string>& notes) {
   const auto paper = reports::read_paper(home_folder() / "ablations" / "paper" / "roadmap.csv");
   const auto roadmap = reports::build_roadmap(records, paper);
   const auto beside = [&](const std::string& extension) { return fs::path(page).replace_extension(extension); };
-  write_file_atomic(page, reports::render_page(records, paper, page_options(records)));
+  auto options = page_options(records);
+  options.notes = notes;
+  write_file_atomic(page, reports::render_page(records, paper, options));
+  write_file_atomic(beside(".findings.md"), reports::findings_markdown(reports::findings(records, paper), records));
   write_file_atomic(beside(".md"), reports::roadmap_markdown(roadmap));
   write_file_atomic(beside(".csv"), reports::roadmap_csv(roadmap));
   write_file_atomic(beside(".cache.svg"), reports::cache_scatter_svg(roadmap));
   write_file_atomic(beside(".recall.svg"), reports::recall_bars_svg(roadmap));
-  std::vector<std::string> files = {page.string(), beside(".md").string(), beside(".csv").string(), beside(".cache.svg").string(), beside(".recall.svg").string()};
-  // Every figure as a file of its own, for documents.
+  std::vector<std::string> files = {page.string(), beside(".md").string(), beside(".csv").string(), beside(".findings.md").string(), beside(".cache.svg").string(), beside(".recall.svg").string()};
+  // Every figure and its numbers as files of their own, for documents.
   const auto folder = beside(".figures");
   make_folder(folder);
   for (const auto& figure : reports::page_figures(records, paper)) {
     const auto file = folder / (figure.id + ".svg");
     write_file_atomic(file, reports::figure_svg(figure));
     files.push_back(file.string());
+    write_file_atomic(folder / (figure.id + ".csv"), reports::figure_csv(figure));
+    files.push_back((folder / (figure.id + ".csv")).string());
   }
   return files;
 }
@@ -76,17 +106,18 @@ std::string write_png(const fs::path& svg) {
 }
 
 void run(const Invocation& invocation) {
-  std::vector<Record> records;
-  std::vector<std::string> warnings;
-  for (const auto& path : invocation.arguments) {
-    const auto more = read_records(path, &warnings);
-    records.insert(records.end(), more.begin(), more.end());
-  }
-  for (const auto& warning : warnings) log_event("report.warning {}", warning);
+  std::vector<std::string> notes;
+  const auto records = read_results(invocation.arguments, &notes);
+  for (const auto& note : notes) log_event("report.warning {}", note);
   require(!records.empty(), "{}: no Records here", invocation.arguments[0]);
   const fs::path page = invocation.out.empty() ? fs::path("report.html") : fs::path(invocation.out);
   require(page.extension() == ".html", "--out {}: expected a name that ends in .html", page.string());
-  auto files = write_report(records, page);
+  auto files = write_report(records, page, notes);
+  if (invocation.has("findings")) {
+    const auto target = invocation.get<std::string>("findings");
+    write_file_atomic(target, read_file(fs::path(page).replace_extension(".findings.md")));
+    files.push_back(target);
+  }
   if (invocation.values.count("png") != 0) {
     std::vector<std::string> pictures;
     for (const auto& file : files) {
@@ -110,10 +141,13 @@ Command report_command() {
   c.name = "report";
   c.summary = "the table, Markdown, CSV, figures and one HTML page from results";
   c.arguments = "RESULTS...";
-  c.example = "  hymba report results/roadmap-quick --out page.html";
+  c.example = "  hymba report results/roadmap-quick --out page.html\n  hymba report results/machine-a results/machine-b reports/throughput --out page.html --findings docs/findings.md";
   c.min_arguments = 1;
   c.max_arguments = 10000;
-  c.options = [](boost::program_options::options_description& o) { o.add_options()("png", "every figure as PNG too (needs rsvg-convert of librsvg2-bin)"); };
+  c.options = [](boost::program_options::options_description& o) { 
+    o.add_options()("png", "every figure as PNG too (needs rsvg-convert of librsvg2-bin)")(
+        "findings", boost::program_options::value<std::string>(), "also write the comparison with the paper's figures to this file (Markdown)");
+  };
   c.run = run;
   return c;
 }

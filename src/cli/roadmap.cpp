@@ -10,6 +10,7 @@
 #include "cli/context.h"
 #include "cli/report_files.h"
 #include "cli/roadmap_run.h"
+#include "cli/shapes.h"
 #include "reports/roadmap_table.h"
 #include "train/trainer.h"
 
@@ -134,6 +135,7 @@ RoadmapOutcome run_roadmap(const Invocation& invocation) {
   const Plan plan = make_plan(invocation);
   const FolderLock lock(plan.out);
   run_rows(plan, invocation.seed);
+  write_shapes(plan.out / "records.jsonl", chosen_designs(invocation), invocation);
   // The report shows what this command asked for, by its present config: older Records of other configs stay in the file.
   std::set<std::string> wanted;
   for (std::int64_t s = 0; s < plan.seeds; ++s) {
@@ -141,7 +143,7 @@ RoadmapOutcome run_roadmap(const Invocation& invocation) {
   }
   std::vector<Record> records;
   for (auto& r : read_records(plan.out / "records.jsonl")) {
-    if (wanted.count(r.design + r.config_hash) != 0) records.push_back(std::move(r));
+    if (r.study == "shapes" || wanted.count(r.design + r.config_hash) != 0) records.push_back(std::move(r));
   }
   const auto paper = reports::read_paper(home_folder() / "ablations" / "paper" / "roadmap.csv");
   return {reports::build_roadmap(records, paper), write_report(records, plan.out / "page.html")};

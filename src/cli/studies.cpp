@@ -1,12 +1,21 @@
 // hymba studies: every study of a roadmap's models, and the page with all of them.
+#include <ATen/Parallel.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <csignal>
+#include <cstring>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "cli/report_files.h"
+#include "cli/shapes.h"
 #include "cli/study.h"
-#include "cli/study_commands.h"
 
 namespace hymba::cli {
 namespace {
@@ -31,40 +40,120 @@ std::vector<std::string> hybrids(const std::vector<std::string>& models, const s
   return chosen.empty() ? all : chosen;
 }
 
-void run_study(const Command& command, std::vector<std::string> words, const fs::path& out) {
-  words.insert(words.end(), {"--out", (out / command.name).string()});
-  log_event("studies {} ...", command.name);
-  command.run(parse_words(command, words));
+using Words = std::vector<std::string>;
+
+// Commands that write into one folder, one after the other; different jobs run side by side.
+struct Job {
+  std::string name;
+  std::vector<Words> commands;
+  std::size_t next = 0;
+  pid_t child = 0;
+  Stopwatch watch = {};
+};
+
+// This program again, with its tables going nowhere: they are long, and the page and the Records have all of them.
+pid_t start(const Words& words) {
+  std::vector<char*> arguments = {const_cast<char*>("hymba")};
+  for (const auto& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
+  arguments.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+  pid_t child = 0;
+  const int error = ::posix_spawn(&child, "/proc/self/exe", &actions, nullptr, arguments.data(), environ);
+  ::posix_spawn_file_actions_destroy(&actions);
+  require(error == 0, "studies: cannot start this program again ({})", std::strerror(error));
+  return child;
+}
+
+void stop(const std::vector<Job*>& running) {
+  for (const Job* job : running) ::kill(job->child, SIGINT);
+  for (const Job* job : running) ::waitpid(job->child, nullptr, 0);
+}
+
+// Takes up the next command of the job whose child has ended. A failure ends the whole: the children that still run are told.
+void take_up(std::vector<Job*>& running, pid_t child, int status) {
+  const auto it = std::find_if(running.begin(), running.end(), [&](const Job* j) { return j->child == child; });
+  if (it == running.end()) return;
+  Job& job = **it;
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+    running.erase(it);
+    stop(running);
+    throw_if_interrupted();
+    fail("studies: `hymba {}` failed; its message stands above. The same command goes on from here", join(job.commands[job.next], " "));
+  }
+  if (++job.next < job.commands.size()) {
+    job.child = start(job.commands[job.next]);
+  } else {
+    log_event("studies {} seconds={:.1f}", job.name, job.watch.seconds());
+    running.erase(it);
+  }
+}
+
+void run_jobs(std::vector<Job> jobs, std::size_t at_once) {
+  std::vector<Job*> running;
+  std::size_t next = 0;
+  while (next < jobs.size() || !running.empty()) {
+    if (interrupted()) stop(running);
+    throw_if_interrupted();
+    while (next < jobs.size() && running.size() < at_once) {
+      Job& job = jobs[next++];
+      if (job.commands.empty()) continue;
+      job.watch = Stopwatch();
+      job.child = start(job.commands[0]);
+      running.push_back(&job);
+    }
+    if (running.empty()) break;
+    int status = 0;
+    const pid_t child = ::waitpid(-1, &status, 0);
+    if (child > 0) take_up(running, child, status);
+  }
+}
+
+// The longest first, so that the last one to end is short.
+std::vector<Job> all_jobs(const Invocation& invocation, const std::vector<std::string>& models, const fs::path& out, int threads) {
+  const auto limit = invocation.get<std::int64_t>("limit");
+  const Words common = {"--threads", std::to_string(threads), "--seed", std::to_string(invocation.seed)};
+  Words data;
+  for (const auto& path : invocation.list("data")) data.insert(data.end(), {"--data", path});
+  const auto words_of = [&](const std::string& study, const Words& arguments, const Words& more) {
+    Words words = {study, "--out", (out / study).string()};
+    for (const Words* list : {&arguments, &common, &more}) words.insert(words.end(), list->begin(), list->end());
+    if (study != "curves") words.insert(words.end(), data.begin(), data.end());
+    return words;
+  };
+  Job heads{"heads", {}};
+  for (const auto& model : hybrids(models, invocation.get<std::string>("heads-rows"))) {
+    Words more = {"--limit", std::to_string(limit)};
+    // Single heads, and what sharing saves, of the first seed of a design alone: they cost four times the branches.
+    if (read_checkpoint_state(find_checkpoint(model)).seed == invocation.seed) more.insert(more.end(), {"--per-head", "--speedup"});
+    heads.commands.push_back(words_of("heads", {model}, more));
+  }
+  std::vector<Job> jobs = {heads};
+  const Words& all = invocation.arguments;
+  jobs.push_back({"needle", {words_of("needle", all, {"--items", std::to_string(std::max<std::int64_t>(2, limit / 8))})}});
+  for (const char* study : {"attention", "erf", "magnitudes", "curves"}) jobs.push_back({study, {words_of(study, all, {})}});
+  return jobs;
 }
 
 void run(const Invocation& invocation) {
+  for (const auto& path : invocation.arguments)
+    require(fs::is_directory(fs::path(path) / "runs"), "{}: expected a results folder of `roadmap`, with the trained models in runs/", path);
   const fs::path results = invocation.arguments[0];
-  require(fs::is_directory(results / "runs"), "{}: expected a results folder of `roadmap`, with the trained models in runs/", results.string());
-  const auto models = expand_models({results.string()});
+  const auto models = expand_models(invocation.arguments);
   const fs::path out = invocation.out.empty() ? results / "studies" : fs::path(invocation.out);
-  const auto limit = invocation.get<std::int64_t>("limit");
-  std::vector<std::string> data;
-  for (const auto& path : invocation.list("data")) data.insert(data.end(), {"--data", path});
-  const auto with_data = [&](std::vector<std::string> words) {
-    words.insert(words.end(), data.begin(), data.end());
-    return words;
-  };
-  const std::string all = results.string();
-  run_study(curves_command(), {all}, out);
-  run_study(magnitudes_command(), with_data({all}), out);
-  run_study(attention_command(), with_data({all}), out);
-  run_study(erf_command(), with_data({all}), out);
-  run_study(needle_command(), with_data({all, "--items", std::to_string(std::max<std::int64_t>(2, limit / 4))}), out);
-  for (const auto& model : hybrids(models, invocation.get<std::string>("heads-rows"))) {
-    auto words = with_data({model, "--limit", std::to_string(limit), "--per-head", "--speedup"});
-    run_study(heads_command(), words, out);
-  }
-  std::vector<Record> records = read_records(results / "records.jsonl");
-  for (const char* study : {"curves", "magnitudes", "attention", "erf", "needle", "heads"}) {
-    const auto more = read_records(out / study / "records.jsonl");
-    records.insert(records.end(), more.begin(), more.end());
-  }
-  const auto files = write_report(records, results / "page.html");
+  write_shapes(results / "records.jsonl", open_designs().roadmap(), invocation);
+  const int cores = std::max(1, at::get_num_threads());
+  const auto at_once = invocation.get<std::int64_t>("jobs") > 0 ? invocation.get<std::int64_t>("jobs") : std::min(cores, 6);
+  require(at_once >= 1 && at_once <= 64, "--jobs {}: expected 1 to 64", at_once);
+  run_jobs(all_jobs(invocation, models, out, std::max(1, cores / static_cast<int>(at_once))), static_cast<std::size_t>(at_once));
+  // The page has all that lies in the folder: Records of a study with other options are named there, not hidden.
+  std::vector<std::string> notes, paths = invocation.arguments;
+  if (!invocation.out.empty()) paths.push_back(out.string());
+  for (const auto& more : invocation.list("with")) paths.push_back(more);
+  const auto records = read_results(paths, &notes);
+  for (const auto& note : notes) log_event("studies.warning {}", note);
+  const auto files = write_report(records, results / "page.html", notes);
   if (invocation.json) {
     print_json({{"files", files}});
   } else {
@@ -78,15 +167,17 @@ Command studies_command() {
   Command c;
   c.name = "studies";
   c.summary = "all studies of a roadmap's models, then the page with their figures; goes on where it stopped";
-  c.arguments = "RESULTS";
-  c.example = "  hymba studies results/roadmap-quick\n  hymba studies results/roadmap-smoke --limit 60 --heads-rows 13";
+  c.arguments = "RESULTS...";
+  c.example = "  hymba studies results/roadmap-quick\n  hymba studies results/roadmap-smoke --limit 60 --heads-rows 13\n  hymba studies results/seed0 results/seed1 --with reports/throughput    # one page in results/seed0";
   c.min_arguments = 1;
-  c.max_arguments = 1;
+  c.max_arguments = 1000;
   c.options = [](boost::program_options::options_description& o) {
     namespace po = boost::program_options;
-    o.add_options()("limit", po::value<std::int64_t>()->default_value(400), "items of a task in head removal (a quarter of it for each needle cell)")(
+    o.add_options()("limit", po::value<std::int64_t>()->default_value(400), "items of a task in head removal (an eighth of it for each needle cell)")(
+        "jobs", po::value<std::int64_t>()->default_value(0), "studies that run side by side; 0: one a core")(
         "heads-rows", po::value<std::string>()->default_value("9,13"), "rows whose heads are removed, or all; hybrids alone")(
-        "data", po::value<std::vector<std::string>>()->composing(), "models of real text: folder with tasks and texts; repeatable");
+        "data", po::value<std::vector<std::string>>()->composing(), "models of real text: folder with tasks and texts; repeatable")(
+        "with", po::value<std::vector<std::string>>()->composing(), "further results for the page, as reports/throughput; repeatable");
   };
   c.run = run;
   return c;

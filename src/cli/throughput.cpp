@@ -15,12 +15,38 @@ namespace {
 
 nlohmann::json number_or_null(double x) { return std::isfinite(x) ? nlohmann::json(x) : nlohmann::json(nullptr); }
 
+// "all", row numbers as 1,5-9, or designs and models as everywhere.
+std::vector<std::string> design_list(const std::vector<std::string>& arguments) {
+  const auto roadmap = open_designs().roadmap();
+  std::vector<std::string> specs;
+  for (const auto& word : arguments) {
+    if (word == "all") {
+      specs.insert(specs.end(), roadmap.begin(), roadmap.end());
+    } else if (word.find_first_not_of("0123456789,-") == std::string::npos) {
+      for (const int row : parse_ranges(word, 1, static_cast<int>(roadmap.size()), "DESIGN")) specs.push_back(roadmap[static_cast<std::size_t>(row - 1)]);
+    } else {
+      specs.push_back(word);
+    }
+  }
+  return specs;
+}
+
+// --contexts a,b,c, or the one context of --context or the size.
+std::vector<std::int64_t> read_contexts(const Invocation& invocation, std::int64_t one) {
+  if (!invocation.has("contexts")) return {one};
+  require(!invocation.has("context"), "--contexts and --context: give one of them");
+  std::vector<std::int64_t> contexts;
+  for (const auto& word : split(invocation.get<std::string>("contexts"), ',')) {
+    contexts.push_back(parse_int(word, "--contexts"));
+    require(contexts.back() > 1, "--contexts {}: expected numbers above 1", word);
+  }
+  return contexts;
+}
+
 std::vector<ThroughputRow> open_rows(const Invocation& invocation, const std::string& size,
                                      at::ScalarType weight_type) {
-  std::vector<std::string> specs = invocation.arguments;
-  if (specs[0] == "all") specs = open_designs().roadmap();
   std::vector<ThroughputRow> rows;
-  for (const auto& spec : specs) {
+  for (const auto& spec : design_list(invocation.arguments)) {
     ThroughputRow row;
     if (is_model_path(spec)) {
       auto loaded = load_model(spec);
@@ -172,21 +198,22 @@ void write_records(const Invocation& invocation, const std::vector<ThroughputRow
   }
 }
 
-void run(const Invocation& invocation) {
-  const auto size = invocation.get<std::string>("size"), dtype = invocation.get<std::string>("dtype");
-  const auto options = read_options(invocation, size);
-  auto rows = open_rows(invocation, size, options.weight_type);
-  measure_rows(rows, options);
-  for (const auto& row : rows) {
-    if (row.speed.batch == row.speed.batch_asked) continue;
-    log_event("throughput design={} batch={} asked={}: {} of memory are free", row.design->name(), row.speed.batch,
-              row.speed.batch_asked, format_bytes(static_cast<double>(row.speed.memory_available)));
+// One line a design, milliseconds a token by context.
+void print_contexts(const std::vector<std::vector<ThroughputRow>>& columns) {
+  std::vector<reports::Column> heads = {{"decode, ms a token", reports::Align::kLeft}};
+  for (const auto& rows : columns) heads.push_back({fmt::format("{}", rows[0].speed.context)});
+  heads.push_back({"last / first"});
+  reports::Table table(heads);
+  for (std::size_t i = 0; i < columns[0].size(); ++i) {
+    std::vector<reports::Cell> cells = {{columns[0][i].design->name()}};
+    for (const auto& rows : columns) cells.push_back({fmt::format("{:.3g}", 1e3 / rows[i].speed.decode_tok_s)});
+    cells.push_back({fmt::format("{:.2f}", columns.front()[i].speed.decode_tok_s / columns.back()[i].speed.decode_tok_s)});
+    table.add_row(cells);
   }
-  if (!invocation.out.empty()) write_records(invocation, rows, options, dtype);
-  if (!invocation.json) {
-    print(rows, options);
-    return;
-  }
+  print_text(table.to_terminal({terminal_width(), use_colour()}));
+}
+
+void print_column_json(const std::vector<ThroughputRow>& rows, const ThroughputOptions& options, const std::string& dtype) {
   const auto agreement = agreement_with_paper(rows);
   for (const auto& row : rows) {
     auto object = json_of(row, options, dtype);
@@ -197,23 +224,51 @@ void run(const Invocation& invocation) {
   }
 }
 
+void run(const Invocation& invocation) {
+  const auto size = invocation.get<std::string>("size"), dtype = invocation.get<std::string>("dtype");
+  auto options = read_options(invocation, size);
+  std::vector<std::vector<ThroughputRow>> columns;
+  for (const auto context : read_contexts(invocation, options.speed.context)) {
+    options.speed.context = context;
+    auto rows = open_rows(invocation, size, options.weight_type);
+    measure_rows(rows, options);
+    for (auto& row : rows) {
+      row.model.reset();
+      if (row.speed.batch == row.speed.batch_asked) continue;
+      log_event("throughput design={} batch={} asked={}: {} of memory are free", row.design->name(), row.speed.batch,
+                row.speed.batch_asked, format_bytes(static_cast<double>(row.speed.memory_available)));
+    }
+    if (!invocation.out.empty()) write_records(invocation, rows, options, dtype);
+    if (invocation.json) print_column_json(rows, options, dtype);
+    columns.push_back(std::move(rows));
+  }
+  if (invocation.json) return;
+  if (columns.size() == 1) {
+    print(columns[0], options);
+  } else {
+    print_contexts(columns);
+  }
+}
+
 }  // namespace
 
 Command throughput_command() {
   Command c;
   c.name = "throughput";
   c.summary = "prefill and decode tokens/s with real caches; the batch is halved until it fits";
-  c.arguments = "DESIGN|MODEL|all";
+  c.arguments = "DESIGN|MODEL|all...";
   c.example =
       "  hymba throughput all --size quick\n  hymba throughput all --size paper --context 8000 --batch 128 --dtype "
-      "bf16 --out reports/throughput";
+      "bf16 --out reports/throughput\n  hymba throughput 1,4,6,7,9,12,13 --size paper --contexts 512,2048,8192,32768,65536 "
+      "--batch 1 --dtype bf16 --out reports/throughput";
   c.min_arguments = 1;
-  c.max_arguments = 1;
+  c.max_arguments = 100;
   c.takes_overrides = true;
   c.options = [](boost::program_options::options_description& o) {
     namespace po = boost::program_options;
     o.add_options()("size", po::value<std::string>()->default_value("quick"), "paper, quick or smoke")(
         "context", po::value<std::int64_t>(), "tokens in the cache; default: the size's")(
+        "contexts", po::value<std::string>(), "several contexts, one after the other: 512,2048,8192; a table of times a token")(
         "batch", po::value<std::int64_t>(), "sequences; default: the size's")(
         "dtype", po::value<std::string>()->default_value("fp32"),
         "of weights, K and V: fp32, bf16, fp16; arithmetic is fp32")(
