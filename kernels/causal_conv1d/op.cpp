@@ -12,6 +12,7 @@
 #include "kernels/check.h"
 #include "kernels/parallel.h"
 #include "kernels/partials.h"
+#include "kernels/widen.h"
 
 namespace hymba::kernels {
 namespace {
@@ -121,6 +122,10 @@ struct Convolution : torch::autograd::Function<Convolution> {
 
 std::tuple<at::Tensor, at::Tensor> causal_conv1d(const at::Tensor& x_BLE, const at::Tensor& weight_EW,
                                                  const at::Tensor& bias_E, const at::Tensor& state_BSE, bool silu) {
+  if (is_bfloat16(x_BLE)) {
+    const auto [y, state] = causal_conv1d(widen(x_BLE), widen(weight_EW), widen(bias_E), widen(state_BSE), silu);
+    return {narrow(y), state};
+  }
   const Arguments a{x_BLE, weight_EW, bias_E, state_BSE};
   const conv::Shape shape = check("causal_conv1d", a, silu);
   const variable_list out = needs_gradient({&a.x, &a.weight, &a.bias, &a.state})

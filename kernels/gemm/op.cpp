@@ -12,6 +12,7 @@
 #include "kernels/check.h"
 #include "kernels/gemm/kernel.h"
 #include "kernels/parallel.h"
+#include "kernels/widen.h"
 
 namespace hymba::kernels {
 namespace {
@@ -117,6 +118,7 @@ bool prefers_small_gemm(const at::Tensor& x, const at::Tensor& weight) {
 }
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& residual) {
+  if (is_bfloat16(x)) return narrow(linear(widen(x), widen(weight), widen(residual)));
   check_leading("linear", "x", x, 0);
   require(weight.defined() && weight.dim() == 2, "[linear] weight_OI: expected 2 axes, got {}", describe(weight));
   check_tensor("linear", "weight_OI", weight, x.scalar_type(), {weight.size(0), x.size(-1)});

@@ -9,6 +9,7 @@
 #include "kernels/parallel.h"
 #include "kernels/partials.h"
 #include "kernels/rms_norm/kernel.h"
+#include "kernels/widen.h"
 
 namespace hymba::kernels {
 namespace {
@@ -83,6 +84,7 @@ struct Norm : torch::autograd::Function<Norm> {
 }  // namespace
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  if (is_bfloat16(x)) return narrow(rms_norm(widen(x), widen(weight), eps));
   check(x, weight, eps);
   if (needs_gradient({&x, &weight})) return Norm::apply(x, weight, eps);
   return run_forward(as_matrix(x), weight.contiguous(), eps, false).y.view(x.sizes());

@@ -12,6 +12,7 @@
 #include "kernels/check.h"
 #include "kernels/parallel.h"
 #include "kernels/rope/kernel.h"
+#include "kernels/widen.h"
 
 namespace hymba::kernels {
 namespace {
@@ -113,12 +114,14 @@ at::Tensor apply(const at::Tensor& x, std::int64_t pos0, const std::vector<doubl
 }  // namespace
 
 at::Tensor rope(const at::Tensor& x_BLHP, std::int64_t pos0, double base) {
+  if (is_bfloat16(x_BLHP)) return narrow(rope(widen(x_BLHP), pos0, base));
   check(x_BLHP, pos0);
   require(base > 0 && std::isfinite(base), "[{}] base: expected a finite number > 0, got {}", kOp, base);
   return apply(x_BLHP, pos0, rope_frequencies(base, x_BLHP.size(3)));
 }
 
 at::Tensor rope(const at::Tensor& x_BLHP, std::int64_t pos0, const std::vector<double>& inv_freq) {
+  if (is_bfloat16(x_BLHP)) return narrow(rope(widen(x_BLHP), pos0, inv_freq));
   check(x_BLHP, pos0);
   const std::int64_t half = x_BLHP.size(3) / 2;
   require(static_cast<std::int64_t>(inv_freq.size()) == half, "[{}] inv_freq: expected {} values, got {}", kOp, half,

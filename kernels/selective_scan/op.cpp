@@ -12,6 +12,7 @@
 #include "kernels/parallel.h"
 #include "kernels/partials.h"
 #include "kernels/selective_scan/kernel.h"
+#include "kernels/widen.h"
 
 namespace hymba::kernels {
 namespace {
@@ -182,6 +183,11 @@ std::tuple<at::Tensor, at::Tensor> selective_scan(const at::Tensor& u_BLE, const
                                                   const at::Tensor& C_BLN, const at::Tensor& D_E,
                                                   const at::Tensor& z_BLE, const at::Tensor& dt_bias_E,
                                                   const at::Tensor& h0_BEN, SelectiveScanOptions options) {
+  if (is_bfloat16(u_BLE)) {
+    const auto [y, h] = selective_scan(widen(u_BLE), widen(dt_BLE), widen(A_EN), widen(B_BLN), widen(C_BLN), widen(D_E),
+                                       widen(z_BLE), widen(dt_bias_E), widen(h0_BEN), options);
+    return {narrow(y), h};
+  }
   const Arguments x{u_BLE, dt_BLE, A_EN, B_BLN, C_BLN, D_E, z_BLE, dt_bias_E, h0_BEN};
   const scan::Shape shape = check(kOp, x, options);
   if (needs_gradient({&x.u, &x.dt, &x.A, &x.B, &x.C, &x.D, &x.z, &x.dt_bias, &x.h0})) {

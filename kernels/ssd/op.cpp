@@ -12,6 +12,7 @@
 #include "kernels/parallel.h"
 #include "kernels/partials.h"
 #include "kernels/ssd/kernel.h"
+#include "kernels/widen.h"
 
 namespace hymba::kernels {
 namespace {
@@ -213,6 +214,11 @@ std::tuple<at::Tensor, at::Tensor> ssd(const at::Tensor& x_BLHP, const at::Tenso
                                        const at::Tensor& B_BLGN, const at::Tensor& C_BLGN, const at::Tensor& D_H,
                                        const at::Tensor& dt_bias_H, const at::Tensor& h0_BHPN,
                                        const SsdOptions& options) {
+  if (is_bfloat16(x_BLHP)) {
+    const auto [y, h] = ssd(widen(x_BLHP), widen(dt_BLH), widen(A_H), widen(B_BLGN), widen(C_BLGN), widen(D_H),
+                            widen(dt_bias_H), widen(h0_BHPN), options);
+    return {narrow(y), h};
+  }
   const Arguments t{x_BLHP, dt_BLH, A_H, B_BLGN, C_BLGN, D_H, dt_bias_H, h0_BHPN};
   check("ssd", t, options);
   if (needs_gradient({&t.x, &t.dt, &t.A, &t.B, &t.C, &t.D, &t.dt_bias, &t.h0})) {

@@ -7,6 +7,7 @@
 #include "kernels/check.h"
 #include "kernels/parallel.h"
 #include "kernels/swiglu/kernel.h"
+#include "kernels/widen.h"
 
 namespace hymba::kernels {
 namespace {
@@ -69,6 +70,7 @@ struct Gate : torch::autograd::Function<Gate> {
 }  // namespace
 
 at::Tensor swiglu(const at::Tensor& gate_up) {
+  if (is_bfloat16(gate_up)) return narrow(swiglu(widen(gate_up)));
   check_leading("swiglu", "gate_up", gate_up, 0);
   require(gate_up.size(-1) % 2 == 0, "[swiglu] gate_up: expected an even last axis, got {}", describe(gate_up));
   if (needs_gradient({&gate_up})) return Gate::apply(gate_up);

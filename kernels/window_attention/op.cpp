@@ -10,6 +10,7 @@
 #include "kernels/check.h"
 #include "kernels/parallel.h"
 #include "kernels/window_attention/kernel.h"
+#include "kernels/widen.h"
 
 namespace hymba::kernels {
 namespace {
@@ -160,6 +161,7 @@ class WindowAttention : public torch::autograd::Function<WindowAttention> {
 
 at::Tensor window_attention(const at::Tensor& q_BLHP, const at::Tensor& k_BSKP, const at::Tensor& v_BSKV,
                             const WindowAttentionOptions& options) {
+  if (is_bfloat16(q_BLHP)) return narrow(window_attention(widen(q_BLHP), widen(k_BSKP), widen(v_BSKV), options));
   check(q_BLHP, k_BSKP, v_BSKV, options);
   at::Tensor lse;
   if (!needs_gradient({&q_BLHP, &k_BSKP, &v_BSKV})) return forward_pass(q_BLHP, k_BSKP, v_BSKV, options, &lse);
