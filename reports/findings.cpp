@@ -20,10 +20,8 @@ struct Known {
   double value = kNaN, error = kNaN;
   bool known() const { return std::isfinite(value); }
 };
-Known minus(const Known& a, const Known& b) {
-  const auto square = [](double e) { return std::isfinite(e) ? e * e : 0; };
-  return {a.value - b.value, std::sqrt(square(a.error) + square(b.error))};
-}
+// Of an unknown error nothing is known to be above or below: NaN stays NaN.
+Known minus(const Known& a, const Known& b) { return {a.value - b.value, std::hypot(a.error, b.error)}; }
 bool above(const Known& difference) { return difference.value > 2 * difference.error && difference.value > 0; }
 bool below(const Known& difference) { return -difference.value > 2 * difference.error && difference.value < 0; }
 
@@ -32,11 +30,12 @@ std::string plain(const Known& k, int digits = 3) { return number_text(k.value, 
 
 using Lists = std::map<std::uint64_t, std::vector<double>>;  // by seed
 
-// Mean over seeds of each seed's mean; the error over seeds.
-Known mean_over_seeds(const Lists& lists) {
+// Mean over seeds of each seed's mean. The error: over seeds, and `item` within one (NaN: not known) as far as there are any.
+Known mean_over_seeds(const Lists& lists, double item = kNaN) {
   std::vector<double> means;
   for (const auto& [seed, list] : lists) means.push_back(mean(list));
-  return {mean(means), standard_error(means)};
+  const double seeds = standard_error(means);
+  return {mean(means), std::isnan(seeds) ? item : std::isnan(item) ? seeds : std::hypot(seeds, item)};
 }
 
 // Row `row` of a study, or null.
@@ -46,14 +45,19 @@ const ModelKey* find_row(const StudyView& view, int row) {
   return nullptr;
 }
 
+// The items behind a row's Records are the same ones, so their error is that of one Record: the root mean square.
 template <class Test, class Value>
 Known row_mean(const StudyView& view, int row, const Test& test, const Value& value) {
   const ModelKey* key = find_row(view, row);
   Lists lists;
+  std::vector<double> squares;
   if (key == nullptr) return {};
-  for (const Record* r : view.single.at(*key))
-    if (test(*r) && std::isfinite(value(*r))) lists[r->seed].push_back(value(*r));
-  return lists.empty() ? Known{} : mean_over_seeds(lists);
+  for (const Record* r : view.single.at(*key)) {
+    if (!test(*r) || !std::isfinite(value(*r))) continue;
+    lists[r->seed].push_back(value(*r));
+    if (r->error) squares.push_back(*r->error * *r->error);
+  }
+  return lists.empty() ? Known{} : mean_over_seeds(lists, std::sqrt(mean(squares)));
 }
 
 Finding table_finding(const Roadmap& roadmap) {
@@ -80,7 +84,7 @@ Finding tradeoff_finding(const Roadmap& roadmap) {
     rows.push_back(&r);
     const Known k{(r.general.value + r.recall.value) / 2, std::hypot(r.general.error, r.recall.error) / 2};
     accuracy[r.row] = k;
-    values.push_back({k.value, -r.cache_mb_paper, r.decode.value});
+    values.push_back({k.value, -shown_cache(r), shown_decode(r)});
   }
   const auto front = pareto_front(values);
   std::string list;
@@ -91,7 +95,7 @@ Finding tradeoff_finding(const Roadmap& roadmap) {
     on_front = on_front || rows[i]->row == kHymba;
   }
   if (rows.empty()) return f;
-  f.measured = fmt::format("size {}, on the front: {} of {} ({})", roadmap.size, std::count(front.begin(), front.end(), true), rows.size(), list);
+  f.measured = fmt::format("accuracies of size {}{}, on the front: {} of {} ({})", roadmap.size, shapes_note(roadmap).empty() ? "" : ", cache and speed of the paper's shapes", std::count(front.begin(), front.end(), true), rows.size(), list);
   f.verdict = "unclear";
   if (accuracy.count(kHymba) == 0 || accuracy.count(kLlama) == 0) return f;
   const Known d = minus(accuracy[kHymba], accuracy[kLlama]);

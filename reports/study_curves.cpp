@@ -121,8 +121,8 @@ std::vector<RoadmapRow> shown_rows(const Roadmap& roadmap, std::vector<std::stri
   if (roadmap.rows.size() <= kMostRows) return roadmap.rows;
   std::vector<std::vector<double>> values[2];
   for (const auto& r : roadmap.rows) {
-    values[0].push_back({-r.cache_mb_paper, r.decode.value, r.recall.value});
-    values[1].push_back({-r.cache_mb_paper, r.decode.value, r.general.value});
+    values[0].push_back({-shown_cache(r), shown_decode(r), r.recall.value});
+    values[1].push_back({-shown_cache(r), shown_decode(r), r.general.value});
   }
   const auto recall = pareto_front(values[0]), general = pareto_front(values[1]);
   std::vector<RoadmapRow> rows;
@@ -143,10 +143,11 @@ Figure tradeoff_figure(const Roadmap& roadmap) {
   const auto rows = shown_rows(roadmap, &figure.notes);
   figure.id = "tradeoff";
   figure.title = "Accuracy against cache and throughput";
-  figure.caption =
+  figure.caption = std::string() +
       "Filled: ours, one standard error; rings: the paper's (300M parameters, one A100). Area: the third quantity, "
       "relative to the largest of its source. Dashed: Pareto fronts, the "
-      "designs that no other one beats in both. As figures 2 and 9 of the paper.";
+      "designs that no other one beats in both. As figures 2 and 9 of the paper. " +
+      shapes_note(roadmap);
   figure.table = {{"source", "design", "suite", "accuracy", "stderr", "cache MB", "decode tok/s",
                    "on the front of cache", "on the front of throughput"}};
   for (const bool recall : {true, false}) {
@@ -162,8 +163,8 @@ Figure tradeoff_figure(const Roadmap& roadmap) {
         const std::string label = r.row > 0 ? std::to_string(r.row) : r.design,
                           name = r.row > 0 ? fmt::format("row {}, {}", r.row, r.title) : r.title;
         if (r.was_run)
-          ours.push_back({cache ? r.cache_mb_paper : r.decode.value, e.value, e.error,
-                          cache ? r.decode.value : r.cache_mb_paper, name, label});
+          ours.push_back({cache ? shown_cache(r) : shown_decode(r), e.value, e.error,
+                          cache ? shown_decode(r) : shown_cache(r), name, label});
         if (r.paper) {
           paper.push_back({cache ? r.paper->cache_mb : r.paper->throughput_tok_s,
                            recall ? r.paper->recall : r.paper->general, kNaN,
@@ -184,8 +185,8 @@ Figure tradeoff_figure(const Roadmap& roadmap) {
           const double accuracy = list     ? e.value
                                   : recall ? r.paper->recall
                                            : r.paper->general,
-                       mb = list ? r.cache_mb_paper : r.paper->cache_mb,
-                       speed = list ? r.decode.value : r.paper->throughput_tok_s;
+                       mb = list ? shown_cache(r) : r.paper->cache_mb,
+                       speed = list ? shown_decode(r) : r.paper->throughput_tok_s;
           by_cache.push_back({-mb, accuracy});
           by_speed.push_back({speed, accuracy});
           lines.push_back({source, r.design, recall ? "recall" : "general", number_text(accuracy, 6),

@@ -95,7 +95,7 @@ H.lines = spec => {
   const draw = (box, legend) => {
     const shown = spec.series.filter(s => !hidden.has(s.design)),
           all = shown.flatMap(s => s.points).filter(p => H.known(p[1]));
-    const xs = all.map(p => p[0]), ys = all.map(p => p[1]);
+    const xs = all.map(p => p[0]), ys = all.map(p => p[1] + (H.known(p[2]) ? p[2] : 0));
     const fold = (f, list, empty) => list.length ? list.reduce((a, b) => f(a, b)) : empty;
     const left = fold(Math.min, xs, 0), right = fold(Math.max, xs, 1), bottom = fold(Math.min, ys, 0),
           top = fold(Math.max, ys, 1);
@@ -135,7 +135,7 @@ H.lines = spec => {
       }));
       if (points.length > 40) continue;
       for (const p of points) {
-        if (H.known(p[2])) H.whisker(plot.svg, plot.x(p[0]), plot.y(Math.max(0, p[1] - p[2])), plot.y(p[1] + p[2]), 2);
+        if (H.known(p[2])) H.whisker(plot.svg, plot.x(p[0]), plot.y(Math.max(0, p[1] - p[2])), plot.y(spec.percent ? Math.min(1, p[1] + p[2]) : p[1] + p[2]), 2);
         plot.svg.append(
             H.svg('circle', {class: 'ours', cx: plot.x(p[0]), cy: plot.y(p[1]), r: 3.5, style: `fill:${H.color(at)}`}));
       }

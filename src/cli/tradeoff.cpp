@@ -19,7 +19,7 @@ void print_tradeoff(const reports::Roadmap& roadmap, bool json) {
     if (!row.was_run) continue;
     rows.push_back(&row);
     // Accuracy is the mean of both suites; smaller caches are better.
-    values.push_back({(row.general.value + row.recall.value) / 2, -row.cache_mb_paper, row.decode.value});
+    values.push_back({(row.general.value + row.recall.value) / 2, -reports::shown_cache(row), reports::shown_decode(row)});
   }
   const auto front = reports::pareto_front(values);
   reports::Table table({{"design", reports::Align::kLeft}, {"general %"}, {"recall %"}, {"cache MB"}, {"decode tok/s"}, {"on the front"}});
@@ -32,10 +32,10 @@ void print_tradeoff(const reports::Roadmap& roadmap, bool json) {
     }
     const auto number = [](double v, double scale, const char* format) { return v == v ? fmt::format(fmt::runtime(format), v * scale) : std::string("not run"); };
     const auto tone = front[i] ? reports::Tone::kStrong : reports::Tone::kPlain;
-    table.add_row({{r.design, tone}, {number(r.general.value, 100, "{:.1f}")}, {number(r.recall.value, 100, "{:.1f}")}, {number(r.cache_mb_paper, 1, "{:.4g}")},
-                   {number(r.decode.value, 1, "{:.0f}")}, {front[i] ? "yes" : "", tone}});
+    table.add_row({{r.design, tone}, {number(r.general.value, 100, "{:.1f}")}, {number(r.recall.value, 100, "{:.1f}")}, {number(reports::shown_cache(r), 1, "{:.4g}")},
+                   {number(reports::shown_decode(r), 1, "{:.0f}")}, {front[i] ? "yes" : "", tone}});
   }
-  if (!json) print_text(table.to_terminal({terminal_width(), use_colour()}) + "On the front: no other design is as good in mean accuracy, cache and throughput and better in one of them.\n");
+  if (!json) print_text(table.to_terminal({terminal_width(), use_colour()}) + "On the front: no other design is as good in mean accuracy, cache and throughput and better in one of them. " + reports::shapes_note(roadmap) + "\n");
 }
 
 namespace {
