@@ -35,7 +35,7 @@ std::map<std::int64_t, Seen> look(const LanguageModel& model, const at::Tensor& 
     if (what == "branch" || what == "output") {
       seen[layer].magnitude[mixer] = x.norm(2, at::IntArrayRef{2}).mean().item<double>();
     } else {
-      seen[layer].tensors[mixer + "." + what] = x.dim() > 2 ? x[0] : x;
+      seen[layer].tensors[mixer + "." + what] = (x.dim() > 2 ? x[0] : x).to(at::kCPU);
     }
   };
   StagedForward(model, ids).run_to(model.sublayers().size(), {}, &observer);

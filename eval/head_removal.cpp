@@ -137,8 +137,9 @@ void RemovalScorer::learn_means(const std::vector<std::vector<Row>>& batches) {
     const at::Tensor ids = padded_rows(rows, [](const Row& row) -> const Ids& { return row.ids; });
     const std::int64_t meta = model_.config().meta_tokens;
     Sums batch_sums;
-    const at::Tensor real = at::zeros({ids.size(0), ids.size(1), 1});
+    at::Tensor real = at::zeros({ids.size(0), ids.size(1), 1});
     for (std::size_t b = 0; b < rows.size(); ++b) real[static_cast<std::int64_t>(b)].narrow(0, 0, static_cast<std::int64_t>(rows[b].ids.size())).fill_(1);
+    real = real.to(model_.device());
     const Observer observer = [&](std::int64_t layer, const std::string& mixer, const std::string& what, const at::Tensor& x) {
       // "branch" comes after "output" and takes its place where there is a fusion.
       if (what == "branch" || what == "output") batch_sums[{layer, mixer}] = (x.narrow(1, meta, ids.size(1)) * real).sum(at::IntArrayRef({0, 1}));
@@ -149,7 +150,7 @@ void RemovalScorer::learn_means(const std::vector<std::vector<Row>>& batches) {
   }
   for (std::size_t r = 0; r < removals_.size(); ++r) {
     const auto& sublayer = *model_.sublayers()[removals_[r].sublayer];
-    means_[r] = sums.at({removals_[r].layer, sublayer.mixer_names()[removals_[r].mixer]}) / static_cast<double>(tokens);
+    means_[r] = sums.at({removals_[r].layer, sublayer.mixer_names()[removals_[r].mixer]}).to(at::kCPU) / static_cast<double>(tokens);
   }
 }
 
@@ -163,10 +164,10 @@ void RemovalScorer::score_batch(std::span<const LoglikelihoodRequest> requests, 
       }
     }
   }
-  const at::Tensor index = index_of(wanted);
+  const at::Tensor index = index_of(wanted).to(model_.device());
   each_variant(ids, [&](std::size_t variant, const at::Tensor& hidden) {
     const at::Tensor flat = at::index_select(hidden.reshape({-1, model_.config().hidden}), 0, index);
-    const at::Tensor log_probs = at::log_softmax(model_.logits(flat), -1).contiguous();
+    const at::Tensor log_probs = at::log_softmax(model_.logits(flat), -1).to(at::kCPU).contiguous();
     const at::Tensor best = at::argmax(log_probs, 1).contiguous();
     const std::int64_t vocab = log_probs.size(1);
     std::int64_t at = 0;

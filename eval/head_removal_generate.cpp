@@ -74,8 +74,8 @@ void RemovalScorer::generate_steps(std::span<const GenerateRequest> requests, st
       std::vector<std::int64_t> ends;
       for (std::size_t k = 0; k < rows.size(); ++k) ends.push_back(static_cast<std::int64_t>(k) * ids.size(1) + static_cast<std::int64_t>(rows[k].size()) - 1);
       const Visit visit = [&](std::size_t v, const at::Tensor& hidden) {
-        const at::Tensor flat = at::index_select(hidden.reshape({-1, model_.config().hidden}), 0, index_of(ends));
-        const at::Tensor next = at::argmax(model_.logits(flat), 1).contiguous();
+        const at::Tensor flat = at::index_select(hidden.reshape({-1, model_.config().hidden}), 0, index_of(ends).to(hidden.device()));
+        const at::Tensor next = at::argmax(model_.logits(flat), 1).to(at::kCPU).contiguous();
         for (std::size_t k = first; k < last; ++k) {
           const std::size_t i = chosen[k];
           // In a shared pass only variants that still say what the intact model says.
@@ -131,7 +131,7 @@ void RemovalScorer::generate_cached(std::span<const GenerateRequest> requests, s
       for (std::int32_t step = 0; step < longest; ++step) {
         throw_if_interrupted();
         const at::Tensor hidden = model_.forward(ids, &cache, mask);
-        const at::Tensor next = at::argmax(model_.logits(hidden.select(1, hidden.size(1) - 1)), 1).contiguous();
+        const at::Tensor next = at::argmax(model_.logits(hidden.select(1, hidden.size(1) - 1)), 1).to(at::kCPU).contiguous();
         bool any = false;
         for (std::size_t k = 0; k < part.size(); ++k) {
           if (open[k]) open[k] = extend(requests[part[k]], static_cast<std::int32_t>(next.data_ptr<std::int64_t>()[k]), texts_[variant][part[k]]) ? 1 : 0;

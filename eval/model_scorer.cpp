@@ -70,7 +70,8 @@ std::vector<LoglikelihoodResult> ModelScorer::loglikelihood(std::span<const Logl
     throw_if_interrupted();
     std::vector<std::vector<std::int32_t>> rows;
     std::vector<std::int64_t> wanted;  // flat positions of the continuations' predictions
-    std::vector<std::int32_t> targets;
+    std::vector<std::int64_t> targets;
+    const std::int64_t vocab = model_.config().vocab;
     for (const auto i : batch) {
       std::vector<std::int32_t> row(requests[i].context);
       row.insert(row.end(), requests[i].continuation.begin(), requests[i].continuation.end());
@@ -85,22 +86,22 @@ std::vector<LoglikelihoodResult> ModelScorer::loglikelihood(std::span<const Logl
       for (std::size_t k = 0; k < request.continuation.size(); ++k) {
         wanted.push_back(static_cast<std::int64_t>(r) * width + static_cast<std::int64_t>(request.context.size() + k) - 1);
         targets.push_back(request.continuation[k]);
+        require(targets.back() >= 0 && targets.back() < vocab, "token id {} is outside the vocabulary of {}; is this the model's tokenizer?",
+                targets.back(), vocab);
       }
     }
     const at::Tensor hidden = model_.forward(ids).reshape({-1, model_.config().hidden});
-    const at::Tensor log_probs = at::log_softmax(model_.logits(at::index_select(hidden, 0, index_tensor(wanted))), -1).contiguous();
-    const at::Tensor best = at::argmax(log_probs, 1).contiguous();
-    const float* probs = log_probs.data_ptr<float>();
+    const at::Tensor log_probs = at::log_softmax(model_.logits(at::index_select(hidden, 0, index_tensor(wanted).to(hidden.device()))), -1);
+    const at::Tensor best = at::argmax(log_probs, 1).to(at::kCPU).contiguous();
+    const at::Tensor own = log_probs.gather(1, index_tensor(targets).unsqueeze(1).to(hidden.device())).to(at::kCPU).contiguous();
+    const float* probs = own.data_ptr<float>();
     const auto* top = best.data_ptr<std::int64_t>();
-    const std::int64_t vocab = log_probs.size(1);
     std::size_t at = 0;
     for (const auto i : batch) {
       LoglikelihoodResult& result = results[i];
       result.greedy = true;
       for (std::size_t k = 0; k < requests[i].continuation.size(); ++k, ++at) {
-        require(targets[at] >= 0 && targets[at] < vocab, "token id {} is outside the vocabulary of {}; is this the model's tokenizer?",
-                targets[at], vocab);
-        result.logprob += probs[static_cast<std::int64_t>(at) * vocab + targets[at]];
+        result.logprob += probs[at];
         result.greedy = result.greedy && top[at] == targets[at];
       }
     }
@@ -156,7 +157,7 @@ void ModelScorer::generate_short(std::span<const GenerateRequest> requests, std:
       std::vector<std::int64_t> wanted;
       for (std::size_t r = 0; r < rows.size(); ++r) wanted.push_back(static_cast<std::int64_t>(r) * ids.size(1) + static_cast<std::int64_t>(rows[r].size()) - 1);
       const at::Tensor hidden = model_.forward(ids).reshape({-1, model_.config().hidden});
-      const at::Tensor next = at::argmax(model_.logits(at::index_select(hidden, 0, index_tensor(wanted))), 1).contiguous();
+      const at::Tensor next = at::argmax(model_.logits(at::index_select(hidden, 0, index_tensor(wanted).to(hidden.device()))), 1).to(at::kCPU).contiguous();
       std::vector<std::size_t> still;
       for (std::size_t r = 0; r < active.size(); ++r) {
         const auto& request = requests[active[r]];
@@ -187,7 +188,7 @@ void ModelScorer::generate_group(std::span<const GenerateRequest> requests, cons
   for (std::int32_t step = 0; step < longest; ++step) {
     throw_if_interrupted();
     const at::Tensor hidden = model_.forward(ids, &cache);
-    const at::Tensor next = at::argmax(model_.logits(hidden.select(1, hidden.size(1) - 1)), 1).contiguous();
+    const at::Tensor next = at::argmax(model_.logits(hidden.select(1, hidden.size(1) - 1)), 1).to(at::kCPU).contiguous();
     bool all_ended = true;
     for (std::size_t r = 0; r < group.size(); ++r) {
       const auto& request = requests[group[r]];

@@ -26,13 +26,13 @@ at::Tensor squared_gradients(const LanguageModel& model, const at::Tensor& ids, 
   const at::AutoGradMode grad(true);
   const at::Tensor hidden = StagedForward(model, x_BLD, 0).finish();
   const at::Tensor last_BD = hidden.select(1, hidden.size(1) - 1);
-  at::Tensor sum = at::zeros({x_BLD.size(0), x_BLD.size(1)});
+  at::Tensor sum = at::zeros({x_BLD.size(0), x_BLD.size(1)}, x_BLD.detach().options());
   for (int p = 0; p < probes; ++p) {
     throw_if_interrupted();
     at::Tensor r = at::empty({last_BD.size(1)}, at::kFloat);
     for (std::int64_t d = 0; d < r.numel(); ++d) r.data_ptr<float>()[d] = rng.chance(0.5) ? 1.F : -1.F;
     x_BLD.mutable_grad() = at::Tensor();
-    (last_BD * r).sum().backward({}, /*retain_graph=*/p + 1 < probes);
+    (last_BD * r.to(last_BD.device())).sum().backward({}, /*retain_graph=*/p + 1 < probes);
     sum += x_BLD.grad().square().sum(2);
   }
   return sum / probes;
@@ -49,7 +49,7 @@ ReceptiveField receptive_field(const LanguageModel& model, const at::Tensor& ids
   field.by_distance.assign(static_cast<std::size_t>(length), 0);
   std::vector<double> means;
   for (std::int64_t b = 0; b < batch; ++b) {
-    const at::Tensor norms = squared_gradients(model, ids_BT.narrow(0, b, 1), probes, rng).sqrt().contiguous();
+    const at::Tensor norms = squared_gradients(model, ids_BT.narrow(0, b, 1), probes, rng).sqrt().to(at::kCPU).contiguous();
     const float* g = norms.data_ptr<float>();
     double all = 0, tokens = 0, distance = 0;
     for (std::int64_t i = 0; i < meta + length; ++i) all += g[i];

@@ -7,9 +7,9 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/log.h"
-#include "base/memory.h"
 #include "base/rng.h"
 #include "base/text.h"
+#include "nn/device.h"
 
 namespace hymba::eval {
 namespace {
@@ -50,7 +50,7 @@ SpeedProbe::SpeedProbe(const SpeedOptions& o) : options_(o) {
 }
 
 void SpeedProbe::choose_batch(const LanguageModel& model) {
-  result_.memory_available = available_memory();
+  result_.memory_available = free_memory(model.device());
   std::int64_t batch = options_.batch;
   while (true) {
     result_.memory_predicted = predicted_memory(model, options_, batch);
@@ -73,8 +73,10 @@ void SpeedProbe::prefill_sample(const Engine& engine) {
   const std::int64_t before = std::max<std::int64_t>(0, (options_.context - count) / 2);
   const auto ids = random_ids(count, engine.model().config().vocab);
   batch->fill_synthetic(std::max<std::int64_t>(before, 1));
+  synchronize(engine.model().device());
   const Stopwatch watch;
   batch->prefill(0, ids);
+  synchronize(engine.model().device());
   prefill_rates_.push_back(static_cast<double>(count) / watch.seconds());
 }
 
@@ -83,14 +85,17 @@ void SpeedProbe::prefill_whole(Batch& batch, std::int64_t prompt) {
   const auto ids = random_ids(size * prompt, vocab);
   const at::Tensor ids_BT = at::empty({size, prompt}, at::kLong);
   std::copy(ids.begin(), ids.end(), ids_BT.data_ptr<std::int64_t>());
+  const at::Device device = batch.cache_device();
+  synchronize(device);
   const Stopwatch watch;
   batch.prefill_all(ids_BT);
+  synchronize(device);
   prefill_rates_.push_back(static_cast<double>(size * prompt) / watch.seconds());
 }
 
 void SpeedProbe::round(const LanguageModel& model, int stretches) {
   if (result_.batch == 0) choose_batch(model);
-  reset_peak_rss();
+  reset_peak_memory(model.device());
   const Engine engine(model, engine_options(options_));
   const std::int64_t decoded = static_cast<std::int64_t>(stretches) * options_.steps + kWarmUp;
   const std::int64_t context = std::max(options_.context, decoded + 1), prompt = context - decoded;
@@ -106,15 +111,17 @@ void SpeedProbe::round(const LanguageModel& model, int stretches) {
   for (int i = 0; i < kWarmUp; ++i) batch->step(ids);
   for (int s = 0; s < stretches; ++s) {
     throw_if_interrupted();
+    synchronize(model.device());
     const Stopwatch watch;
     for (int i = 0; i < options_.steps; ++i) batch->step(ids);
+    synchronize(model.device());
     decode_rates_.push_back(static_cast<double>(result_.batch * options_.steps) / watch.seconds());
     if (options_.progress) options_.progress(0.5 + 0.5 * (s + 1) / stretches);
   }
   result_.cache_bytes_measured = batch->cache_bytes();
   result_.cache_bytes_predicted =
       static_cast<std::int64_t>(cache_bytes_of(model, engine.options(), result_.batch, context));
-  result_.peak_rss_bytes = std::max(result_.peak_rss_bytes, peak_rss());
+  result_.peak_rss_bytes = std::max(result_.peak_rss_bytes, peak_memory(model.device()));
 }
 
 SpeedResult SpeedProbe::result() const {

@@ -33,7 +33,7 @@ struct SpeedResult {
   double decode_tok_s = 0, decode_tok_s_min = 0, decode_tok_s_max = 0;  // batch * steps / time
   std::int64_t cache_bytes_measured = 0;                                // owned by the cache's tensors, whole batch
   std::int64_t cache_bytes_predicted = 0;                               // exact accounting
-  std::int64_t memory_predicted = 0, memory_available = 0, peak_rss_bytes = 0;
+  std::int64_t memory_predicted = 0, memory_available = 0, peak_rss_bytes = 0;  // of the model's device; on a GPU the peak of its tensors
   int stretches = 0;
 };
 

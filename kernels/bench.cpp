@@ -8,15 +8,30 @@
 #include <memory>
 
 #include "base/rng.h"
+#include "kernels/cuda/launches.h"
 
 namespace hymba::kernels::bench {
+
+namespace {
+
+at::Device chosen = at::kCPU;
+
+}  // namespace
+
+void set_device(const at::Device& device) { chosen = device; }
+at::Device device() { return chosen; }
+void synchronize() {
+  if (!chosen.is_cpu()) device_launches()->synchronize();
+}
+
+at::Tensor empty(at::IntArrayRef sizes) { return at::empty(sizes, at::TensorOptions(at::kFloat).device(chosen)); }
 
 at::Tensor random(at::IntArrayRef sizes, double scale, double shift) {
   static Rng rng(7, "bench");
   const at::Tensor t = at::empty(sizes, at::kFloat);
   float* data = t.data_ptr<float>();
   for (std::int64_t i = 0; i < t.numel(); ++i) data[i] = static_cast<float>(scale * rng.normal() + shift);
-  return t;
+  return t.to(chosen);
 }
 
 Tensors leaves(const Tensors& tensors) {
@@ -28,7 +43,8 @@ Tensors leaves(const Tensors& tensors) {
 Tensors to_double(const Tensors& tensors) {
   Tensors out;
   for (const at::Tensor& t : tensors) {
-    out.push_back(t.defined() && t.is_floating_point() ? t.detach().to(at::kDouble) : t);
+    const at::Tensor host = t.defined() ? t.detach().to(at::kCPU) : t;
+    out.push_back(t.defined() && t.is_floating_point() ? host.to(at::kDouble) : host);
   }
   return out;
 }
@@ -49,7 +65,8 @@ double error_of(const Tensors& actual, const Tensors& expected) {
   double worst = 0;
   for (std::size_t i = 0; i < actual.size(); ++i) {
     if (!actual[i].defined() || actual[i].numel() == 0) continue;
-    const at::Tensor a = actual[i].detach().to(at::kDouble), e = expected[i].detach().to(at::kDouble);
+    const at::Tensor a = actual[i].detach().to(at::kCPU).to(at::kDouble),
+                     e = expected[i].detach().to(at::kCPU).to(at::kDouble);
     const double error = (a - e).abs().max().item<double>() / std::max(1e-3, e.abs().max().item<double>());
     if (!(error <= worst)) worst = error;  // NaN is the worst
   }

@@ -45,9 +45,15 @@ std::vector<Case> cases_of(bool smoke, const std::vector<Case>& test, const std:
   return smoke ? std::vector<Case>(test.begin(), test.begin() + 2) : bench;
 }
 
+// Where the rows' tensors live: the CPU, or the GPU of --device cuda. The reference runs on the CPU always.
+void set_device(const at::Device& device);
+at::Device device();
+void synchronize();  // waits for that GPU
+
 at::Tensor random(at::IntArrayRef sizes, double scale = 1, double shift = 0);
+at::Tensor empty(at::IntArrayRef sizes);
 Tensors leaves(const Tensors& tensors);  // copies that need a gradient; undefined ones stay so
-Tensors to_double(const Tensors& tensors);
+Tensors to_double(const Tensors& tensors);  // and on the CPU; ids as they are
 Tensors gradients(const Tensors& outputs, const Tensors& inputs, const Tensors& grad_outputs);
 double error_of(const Tensors& actual, const Tensors& expected);  // undefined pairs count as equal
 double bytes_of(const Tensors& tensors);

@@ -1,6 +1,9 @@
 // hymba bench: the ops' benchmarks on Google Benchmark. A row first checks itself against the double reference; one
 // that is wrong ends the run before anything is timed.
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/ones.h>
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
@@ -15,6 +18,8 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "kernels/bench.h"
+#include "kernels/cuda/launches.h"
+#include "kernels/cuda/plugin.h"
 #include "kernels/isa.h"
 #include "kernels/machine.h"
 
@@ -30,6 +35,7 @@ constexpr const char* kHelp =
     "  --isa LEVEL      baseline, avx2 or avx512; default: HYMBA_ISA, else the best present\n"
     "  --machine        the limits themselves: FMA, sgemm, exp, memory, on one thread and on all\n"
     "  --threads N      0: all cores\n"
+    "  --device D       cpu or cuda\n"
     "  --format F       text, or json: Google Benchmark's JSON\n"
     "  --smoke          tiny shapes, one pass: does everything run?\n"
     "  --list           the rows, without running them\n\n"
@@ -37,7 +43,7 @@ constexpr const char* kHelp =
     "binding one of multiply-adds, exponentials and memory needs at the measured limit, over the median time.\n";
 
 struct Options {
-  std::string op, filter, isa, format = "text";
+  std::string op, filter, isa, format = "text", device = "cpu";
   int threads = 0;
   bool machine = false, smoke = false, list = false;
   std::vector<std::string> rest;  // Google Benchmark's own
@@ -67,6 +73,9 @@ Options parse(const std::vector<std::string>& words) {
       o.format = take();
       require(o.format == "text" || o.format == "json", "hymba bench: --format: expected text or json, found '{}'",
               o.format);
+    } else if (name == "--device") {
+      o.device = take();
+      require(o.device == "cpu" || o.device == "cuda", "hymba bench: --device: expected cpu or cuda, found '{}'", o.device);
     } else if (name == "--threads") {
       o.threads = static_cast<int>(parse_int(take(), "hymba bench: --threads"));
       require(o.threads >= 0, "hymba bench: --threads: expected 0 or more, found {}", o.threads);
@@ -120,15 +129,23 @@ const char* binding(const Work& w, const Limits& l, double* seconds) {
   return *seconds == by_flops ? "fma" : *seconds == by_exps ? "exp" : "memory";
 }
 
+// Seconds of one of `calls` calls. A GPU takes calls faster than it runs them, so they are timed together.
+double seconds_of(const Run& run, int calls) {
+  synchronize();
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < calls; ++i) run.time();
+  synchronize();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() / calls;
+}
+
 // A run prepared by the check is thrown away: rows of 100 MB would add up.
 void time_row(benchmark::State& state, const Row& row, const Limits& limits) {
   const Run run = row.prepare();
   run.time();
+  const int calls = device().is_cpu() ? 1 : static_cast<int>(std::clamp(2e-3 / seconds_of(run, 1), 1.0, 100.0));
   std::vector<double> times;
   for (auto _ : state) {
-    const auto begin = std::chrono::steady_clock::now();
-    run.time();
-    times.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    times.push_back(seconds_of(run, calls));
     state.SetIterationTime(times.back());
   }
   std::sort(times.begin(), times.end());
@@ -142,6 +159,52 @@ void time_row(benchmark::State& state, const Row& row, const Limits& limits) {
   state.counters["exps"] = row.work.exps;
   state.counters["percent_of_limit"] = 100 * limit / median;
   state.counters["percent_of_sgemm"] = 100 * row.work.flops / limits.sgemm / median;
+  if (limits.tf32 > 0) state.counters["percent_of_3xtf32"] = 100 * row.work.flops / (limits.tf32 / 3) / median;
+}
+
+// Flops a second of a 4096 x 4096 product by the library.
+double product_rate(at::ScalarType type, bool tf32) {
+  constexpr std::int64_t kSize = 4096;
+  at::globalContext().setAllowTF32CuBLAS(tf32);
+  const at::Tensor x = at::ones({kSize, kSize}, at::TensorOptions(type).device(device()));
+  Run run;
+  run.time = [x] { at::mm(x, x); };
+  run.time();
+  double least = seconds_of(run, 5);
+  for (int i = 0; i < 3; ++i) least = std::min(least, seconds_of(run, 5));
+  at::globalContext().setAllowTF32CuBLAS(false);
+  return 2.0 * kSize * kSize * kSize / least;
+}
+
+// A multiprocessor takes 128 multiply-adds or 16 exponentials a clock; bandwidth is a copy of 1 GB, read and written.
+Limits measure_device_limits() {
+  Limits l;
+  l.fma = device_launches()->fma_rate();
+  l.exp = l.fma / (2 * 128) * 16;
+  l.sgemm = product_rate(at::kFloat, false);
+  l.tf32 = product_rate(at::kFloat, true);
+  l.bf16 = product_rate(at::kBFloat16, false);
+  const at::Tensor from = at::ones({1 << 28}, at::TensorOptions(at::kFloat).device(device())), to = from.clone();
+  Run run;
+  run.time = [&] { to.copy_(from); };
+  double least = seconds_of(run, 5);
+  for (int i = 0; i < 3; ++i) least = std::min(least, seconds_of(run, 5));
+  l.read = l.triad = 2.0 * static_cast<double>(from.nbytes()) / least;
+  return l;
+}
+
+void add_device_rows(const Limits& limits) {
+  benchmark::RegisterBenchmark("machine/gpu",
+                               [l = limits](benchmark::State& state) {
+                                 for (auto _ : state) state.SetIterationTime(1);
+                                 state.counters["fma_flops_per_s"] = l.fma;
+                                 state.counters["sgemm_flops_per_s"] = l.sgemm;
+                                 state.counters["tf32_flops_per_s"] = l.tf32;
+                                 state.counters["bf16_flops_per_s"] = l.bf16;
+                                 state.counters["copy_bytes_per_s"] = l.read;
+                               })
+      ->Iterations(1)
+      ->UseManualTime();
 }
 
 void add_machine_rows() {
@@ -187,7 +250,7 @@ std::string check(const std::vector<Row>& rows) {
 void run_benchmarks(const Options& o, const std::vector<Row>& rows, const Limits& limits) {
   std::vector<std::string> words = {"hymba bench", "--benchmark_counters_tabular=true"};
   if (o.format == "json") words.push_back("--benchmark_format=json");
-  words.push_back(o.smoke ? "--benchmark_min_time=0.001" : "--benchmark_min_time=0.5");
+  words.push_back(o.smoke ? "--benchmark_min_time=0.001" : device().is_cpu() ? "--benchmark_min_time=0.5" : "--benchmark_min_time=0.1");
   words.insert(words.end(), o.rest.begin(), o.rest.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
@@ -195,6 +258,7 @@ void run_benchmarks(const Options& o, const std::vector<Row>& rows, const Limits
   benchmark::Initialize(&argc, argv.data());
   if (argc > 1) user_error("hymba bench: unknown option '{}'", argv[1]);
   benchmark::AddCustomContext("isa", active_isa());
+  benchmark::AddCustomContext("device", device().is_cpu() ? "cpu" : cuda_status().devices);
   benchmark::AddCustomContext("threads", std::to_string(at::get_num_threads()));
   for (const Row& row : rows) {
     benchmark::RegisterBenchmark((row.op + "/" + row.name).c_str(),
@@ -202,7 +266,7 @@ void run_benchmarks(const Options& o, const std::vector<Row>& rows, const Limits
         ->UseManualTime()
         ->Unit(benchmark::kMillisecond);
   }
-  if (o.machine) add_machine_rows();
+  if (o.machine) device().is_cpu() ? add_machine_rows() : add_device_rows(limits);
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
 }
@@ -216,6 +280,10 @@ int run(const std::vector<std::string>& words) {
   const Options o = parse(words);
   if (!o.isa.empty()) force_isa(o.isa);
   prepare_isa();
+  if (o.device == "cuda") {
+    load_cuda();
+    set_device(at::Device(at::kCUDA, 0));
+  }
   if (o.threads > 0) at::set_num_threads(o.threads);
   const bool only_machine = o.machine && o.op.empty() && o.filter.empty();
   const std::vector<Row> rows = only_machine ? std::vector<Row>{} : chosen_rows(o);
@@ -228,7 +296,7 @@ int run(const std::vector<std::string>& words) {
     std::fprintf(stderr, "hymba bench: nothing is timed, rows differ from the reference:\n%s", red.c_str());
     return 1;
   }
-  run_benchmarks(o, rows, only_machine ? Limits{} : measure_limits(o.smoke ? 0.05 : 1.2));
+  run_benchmarks(o, rows, !device().is_cpu() ? measure_device_limits() : only_machine ? Limits{} : measure_limits(o.smoke ? 0.05 : 1.2));
   return 0;
 }
 

@@ -26,26 +26,43 @@ inline std::string describe(const at::Tensor& t) {
                      fmt::join(t.sizes(), ", "));
 }
 
-// A CPU tensor of `type` and exactly `sizes`.
-inline void check_tensor(const char* op, const char* arg, const at::Tensor& t, at::ScalarType type,
+// Whether the ops have kernels for a device: the CPU, and where cuda/launches.h has a table, its GPU.
+bool has_kernels(const c10::Device& device);
+inline bool on_device(const at::Tensor& t) { return !t.is_cpu(); }
+
+// Type and device that all tensors of a call share; a type alone: on the CPU.
+struct Kind {
+  at::ScalarType type;
+  c10::Device device = c10::kCPU;
+  Kind(at::ScalarType t) : type(t) {}  // NOLINT
+  Kind(at::ScalarType t, c10::Device d) : type(t), device(d) {}
+};
+inline Kind kind_of(const at::Tensor& t) { return {t.scalar_type(), t.device()}; }
+
+// A tensor of this kind and exactly `sizes`.
+inline void check_tensor(const char* op, const char* arg, const at::Tensor& t, const Kind& kind,
                          const std::vector<std::int64_t>& sizes) {
-  if (t.defined() && t.is_cpu() && t.scalar_type() == type && t.sizes() == at::IntArrayRef(sizes)) return;
-  user_error("[{}] {}: expected {} [{}], got {}", op, arg, type == at::kFloat ? "float32" : "float64",
-             fmt::join(sizes, ", "), describe(t));
+  if (t.defined() && t.device() == kind.device && t.scalar_type() == kind.type && t.sizes() == at::IntArrayRef(sizes)) {
+    return;
+  }
+  user_error("[{}] {}: expected {}{} [{}], got {}", op, arg, kind.device.is_cpu() ? "" : kind.device.str() + " ",
+             kind.type == at::kFloat ? "float32" : "float64", fmt::join(sizes, ", "), describe(t));
 }
 
-inline void check_optional(const char* op, const char* arg, const at::Tensor& t, at::ScalarType type,
+inline void check_optional(const char* op, const char* arg, const at::Tensor& t, const Kind& kind,
                            const std::vector<std::int64_t>& sizes) {
-  if (t.defined()) check_tensor(op, arg, t, type, sizes);
+  if (t.defined()) check_tensor(op, arg, t, kind, sizes);
 }
 
-// A CPU tensor of float32 or float64 with `dims` axes (0: one or more): the one that fixes type and sizes for the rest.
+// A tensor of float32, or on the CPU float64, with `dims` axes (0: one or more): the one that fixes type, device and
+// sizes for the rest.
 inline void check_leading(const char* op, const char* arg, const at::Tensor& t, std::int64_t dims) {
-  if (t.defined() && t.is_cpu() && (t.scalar_type() == at::kFloat || t.scalar_type() == at::kDouble) &&
+  if (t.defined() && has_kernels(t.device()) &&
+      (t.scalar_type() == at::kFloat || (t.scalar_type() == at::kDouble && t.is_cpu())) &&
       (dims == 0 ? t.dim() >= 1 : t.dim() == dims)) {
     return;
   }
-  user_error("[{}] {}: expected a CPU tensor, float32 or float64, with {} axes, got {}", op, arg,
+  user_error("[{}] {}: expected float32 (on the CPU or, with the CUDA kernels loaded, a GPU) or CPU float64, with {} axes, got {}", op, arg,
              dims == 0 ? std::string("one or more") : std::to_string(dims), describe(t));
 }
 

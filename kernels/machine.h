@@ -10,6 +10,7 @@ struct Limits {
   double fma = 0;                        // float32 flops of multiply-adds in registers
   double sgemm = 0;                      // flops of a 1024 x 1024 product by ATen
   double exp = 0;                        // exponentials of a vector in the first cache, as the scan computes them
+  double tf32 = 0, bf16 = 0;             // a GPU's: of a 4096 x 4096 product by ATen on its tensor cores
   double triad = 0, read = 0, gemv = 0;  // bytes: a = b + s c; a sum; our gemv, all of 128 MB
   double bandwidth() const { return read > gemv ? read : gemv; }
 };

@@ -14,9 +14,21 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "kernels/cuda/plugin.h"
 #include "kernels/isa.h"
 
 namespace hymba::kernels::testing {
+
+at::Device test_device() {
+  static const at::Device device = [] {
+    const char* name = std::getenv("HYMBA_TEST_DEVICE");
+    if (name == nullptr || std::string(name) == "cpu") return at::Device(at::kCPU);
+    require(std::string(name) == "cuda", "HYMBA_TEST_DEVICE={}: expected cpu or cuda", name);
+    load_cuda();
+    return at::Device(at::kCUDA, 0);
+  }();
+  return device;
+}
 
 at::Tensor random(Rng& rng, at::IntArrayRef sizes, double scale, double shift) {
   at::Tensor t = at::empty(sizes, at::kFloat);
@@ -27,7 +39,7 @@ at::Tensor random(Rng& rng, at::IntArrayRef sizes, double scale, double shift) {
 
 double relative_error(const at::Tensor& actual, const at::Tensor& expected) {
   if (expected.numel() == 0) return 0;
-  const at::Tensor e = expected.detach().to(at::kDouble), a = actual.detach().to(at::kDouble);
+  const at::Tensor e = expected.detach().to(at::kCPU).to(at::kDouble), a = actual.detach().to(at::kCPU).to(at::kDouble);
   return (a - e).abs().max().item<double>() / std::max(1e-3, e.abs().max().item<double>());
 }
 
@@ -37,7 +49,7 @@ void expect_close(const std::string& what, const at::Tensor& actual, const at::T
   if (!actual.defined()) return;
   ASSERT_EQ(actual.sizes(), expected.sizes()) << what;
   if (actual.numel() == 0) return;
-  const at::Tensor e = expected.detach().to(at::kDouble), a = actual.detach().to(at::kDouble);
+  const at::Tensor e = expected.detach().to(at::kCPU).to(at::kDouble), a = actual.detach().to(at::kCPU).to(at::kDouble);
   ASSERT_TRUE(a.isfinite().all().item<bool>()) << what << " is not finite";
   const double error = (a - e).abs().max().item<double>(), size = e.abs().max().item<double>();
   EXPECT_LE(error, (tolerance > 0 ? tolerance : 1e-5) * std::max(floor, size)) << what << ", largest value " << size;
@@ -46,7 +58,7 @@ void expect_close(const std::string& what, const at::Tensor& actual, const at::T
 void expect_equal(const std::string& what, const at::Tensor& a, const at::Tensor& b) {
   ASSERT_EQ(a.defined(), b.defined()) << what;
   if (a.defined()) {
-    EXPECT_TRUE(a.equal(b)) << what;
+    EXPECT_TRUE(a.to(at::kCPU).equal(b.to(at::kCPU))) << what;
   }
 }
 
@@ -61,6 +73,7 @@ void expect_user_error(const std::function<void()>& f, const std::string& part, 
 }
 
 void for_each_isa(const std::function<void()>& f) {
+  if (!test_device().is_cpu()) return f();
   for (const std::string& level : present_isas()) {
     SCOPED_TRACE("HYMBA_ISA=" + level);
     force_isa(level);
@@ -87,7 +100,9 @@ std::vector<at::Tensor> gradients(const std::vector<at::Tensor>& outputs, const 
   for (const at::Tensor& t : inputs) {
     if (t.defined()) defined.push_back(t);
   }
-  const auto found = torch::autograd::grad(outputs, defined, grad_outputs);
+  std::vector<at::Tensor> upstream;
+  for (std::size_t i = 0; i < grad_outputs.size(); ++i) upstream.push_back(grad_outputs[i].to(outputs[i].device()));
+  const auto found = torch::autograd::grad(outputs, defined, upstream);
   for (std::size_t i = 0, k = 0; i < inputs.size(); ++i) {
     if (inputs[i].defined()) all[i] = found[k++];
   }
@@ -97,7 +112,8 @@ std::vector<at::Tensor> gradients(const std::vector<at::Tensor>& outputs, const 
 std::vector<at::Tensor> leaves(const std::vector<at::Tensor>& tensors, at::ScalarType type) {
   std::vector<at::Tensor> out;
   for (const at::Tensor& t : tensors) {
-    out.push_back(t.defined() ? t.detach().to(type, false, true).requires_grad_() : at::Tensor());
+    const at::Device device = type == at::kDouble ? at::Device(at::kCPU) : test_device();
+    out.push_back(t.defined() ? t.detach().to(device, type, false, true).requires_grad_() : at::Tensor());
   }
   return out;
 }

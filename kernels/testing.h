@@ -16,6 +16,10 @@
 
 namespace hymba::kernels::testing {
 
+// HYMBA_TEST_DEVICE=cuda: leaves() in float32 are on the GPU, so that the tests of the cases lists compare its kernels
+// with the double reference on the CPU. Loads the kernels; one clear line where there is none.
+at::Device test_device();
+
 // Normal numbers times `scale` plus `shift`, float32, the same on every machine.
 at::Tensor random(Rng& rng, at::IntArrayRef sizes, double scale = 1, double shift = 0);
 

@@ -1,6 +1,5 @@
 #include "kernels/bench.h"
 
-#include <ATen/ops/empty.h>
 
 #include <memory>
 
@@ -29,7 +28,7 @@ void add_step(std::int64_t B, std::int64_t E, std::int64_t W, std::vector<Row>* 
   rows->push_back({"conv_update", fmt::format("B{}_E{}_W{}", B, E, W), work, [=] {
                      const auto x =
                          std::make_shared<Tensors>(Tensors{random({B, W - 1, E}), random({B, E}), random({E, W}),
-                                                           random({E}), at::empty({B, E}, at::kFloat)});
+                                                           random({E}), empty({B, E})});
                      Run run;
                      run.time = [x] { conv_update_out((*x)[4], (*x)[0], (*x)[1], (*x)[2], (*x)[3], true); };
                      run.error = [x, run] {

@@ -10,6 +10,7 @@
 #include "kernels/access.h"
 #include "kernels/causal_conv1d/kernel.h"
 #include "kernels/check.h"
+#include "kernels/cuda/launches.h"
 #include "kernels/parallel.h"
 #include "kernels/partials.h"
 #include "kernels/widen.h"
@@ -28,7 +29,7 @@ std::int64_t task_grain(const conv::Shape& s) { return grain_for(0.5 * static_ca
 
 conv::Shape check(const char* op, const Arguments& a, bool silu) {
   check_leading(op, "x_BLE", a.x, 3);
-  const auto type = a.x.scalar_type();
+  const Kind type = kind_of(a.x);
   const std::int64_t B = a.x.size(0), L = a.x.size(1), E = a.x.size(2);
   require(a.weight.defined() && a.weight.dim() == 2 && a.weight.size(1) >= 1,
           "[{}] weight_EW: expected [{}, W] with W >= 1, got {}", op, E, describe(a.weight));
@@ -49,7 +50,7 @@ conv::Inputs<T> inputs(const Arguments& a) {
   return {rows<const T>(a.x), data<const T>(a.weight), data<const T>(a.bias), data<const T>(a.state)};
 }
 
-// `a` is prepared; the final state may lie in the memory of a.state.
+// `a` is prepared.
 void run_forward(const conv::Shape& s, const Arguments& a, const at::Tensor& y, const at::Tensor& state) {
   if (a.x.scalar_type() == at::kDouble) {
     conv::forward_reference(s, inputs<double>(a), {rows<double>(y), data<double>(state)});
@@ -57,6 +58,7 @@ void run_forward(const conv::Shape& s, const Arguments& a, const at::Tensor& y, 
   }
   const auto in = inputs<float>(a);
   const conv::Outputs<float> out{rows<float>(y), data<float>(state)};
+  if (on_device(a.x)) return launch("causal_conv1d", a.x, device_launches()->conv_forward, s, in, out);
   parallel_tasks(s.tasks(), task_grain(s),
                  [&](std::int64_t begin, std::int64_t end) { conv::forward(s, in, out, begin, end); });
 }
@@ -68,8 +70,19 @@ variable_list run_forward(const conv::Shape& s, const Arguments& a) {
   return {y, state};
 }
 
+Arguments run_device_backward(const conv::Shape& s, const Arguments& a, const at::Tensor& dy, const at::Tensor& dfinal) {
+  const auto like = [](const at::Tensor& t) { return t.defined() ? at::empty(t.sizes(), t.options()) : t; };
+  const Arguments g{at::empty({s.batch, s.length, s.channels}, a.x.options()), like(a.weight), like(a.bias), like(a.state)};
+  const at::Tensor workspace = at::empty({conv::cuda_workspace_floats(s)}, a.x.options());
+  const conv::Gradients<float> grad{rows<const float>(dy), data<const float>(dfinal), rows<float>(g.x),
+                                    data<float>(g.weight), data<float>(g.bias),       data<float>(g.state)};
+  launch("causal_conv1d", a.x, device_launches()->conv_backward, s, inputs<float>(a), grad, data<float>(workspace));
+  return g;
+}
+
 // The gradients in the order of the arguments.
 Arguments run_backward(const conv::Shape& s, const Arguments& a, const at::Tensor& dy, const at::Tensor& dfinal) {
+  if (on_device(a.x)) return run_device_backward(s, a, dy, dfinal);
   const auto options = a.x.options();
   const bool reference = a.x.scalar_type() == at::kDouble;
   Arguments g;

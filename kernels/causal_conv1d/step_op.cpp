@@ -4,6 +4,7 @@
 #include "kernels/causal_conv1d/kernel.h"
 #include "kernels/causal_conv1d/op.h"
 #include "kernels/check.h"
+#include "kernels/cuda/launches.h"
 #include "kernels/parallel.h"
 
 namespace hymba::kernels {
@@ -14,7 +15,7 @@ constexpr const char* kOp = "conv_update";
 conv::Shape check(const at::Tensor& y, const at::Tensor& state, const at::Tensor& x, const at::Tensor& weight,
                   const at::Tensor& bias, bool silu) {
   check_leading(kOp, "x_BE", x, 2);
-  const auto type = x.scalar_type();
+  const Kind type = kind_of(x);
   const std::int64_t B = x.size(0), E = x.size(1);
   require(weight.defined() && weight.dim() == 2 && weight.size(1) >= 1,
           "[{}] weight_EW: expected [{}, W] with W >= 1, got {}", kOp, E, describe(weight));
@@ -39,6 +40,8 @@ void run(const conv::Shape& s, const at::Tensor& y, const at::Tensor& state, con
   const conv::Outputs<T> out{{y.data_ptr<T>(), y.stride(0), 0}, state.data_ptr<T>()};
   if constexpr (std::is_same_v<T, double>) {
     conv::forward_reference(s, in, out);
+  } else if (on_device(x)) {
+    launch(kOp, x, device_launches()->conv_step, s, in, out);
   } else {
     parallel_tasks(conv::step_tasks(s), grain_for(0.3 * conv::kStepBlock),
                    [&](std::int64_t begin, std::int64_t end) { conv::step(s, in, out, begin, end); });

@@ -12,8 +12,11 @@ get_filename_component(_toolkit "${_toolkit}" DIRECTORY)
 get_filename_component(_toolkit "${_toolkit}" DIRECTORY)
 
 set(_objects)
-foreach(op selective_scan causal_conv1d window_attention decode_attention ssd rms_norm swiglu rope)
+foreach(op selective_scan causal_conv1d window_attention decode_attention ssd rms_norm swiglu rope limits)
   set(_source ${CMAKE_CURRENT_SOURCE_DIR}/../${op}/cuda.cu)
+  if(op STREQUAL "limits")
+    set(_source ${CMAKE_CURRENT_SOURCE_DIR}/limits.cu)
+  endif()
   set(_object ${CMAKE_CURRENT_BINARY_DIR}/${op}.cuda.o)
   add_custom_command(OUTPUT ${_object}
     COMMAND ${NVCC_PROGRAM} ${_nvcc_flags} -MD -MF ${_object}.d -c ${_source} -o ${_object}
@@ -21,7 +24,7 @@ foreach(op selective_scan causal_conv1d window_attention decode_attention ssd rm
   list(APPEND _objects ${_object})
 endforeach()
 
-add_library(hymba_cuda SHARED devices.cpp torch_scan.cpp torch_attention.cpp ${CMAKE_SOURCE_DIR}/src/base/error.cpp ${_objects})
+add_library(hymba_cuda SHARED devices.cpp runtime.cpp torch_scan.cpp torch_attention.cpp ${CMAKE_SOURCE_DIR}/src/base/error.cpp ${_objects})
 if(NOT HYMBA_CUDA)
   set_target_properties(hymba_cuda PROPERTIES EXCLUDE_FROM_ALL TRUE)
 endif()

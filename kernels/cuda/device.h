@@ -96,6 +96,18 @@ HYMBA_DEVICE float float_of_half(unsigned bits) {
   return x;
 }
 
+// Rounded to nearest, ties to even.
+HYMBA_DEVICE std::uint16_t half_of_float(float x) {
+  unsigned short bits;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+  return bits;
+}
+HYMBA_DEVICE std::uint16_t bfloat16_of_float(float x) {
+  unsigned short bits;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+  return bits;
+}
+
 // Null where the launch was accepted, else CUDA's own words. Kernels that need more than 48 KiB of dynamic shared
 // memory ask for it here.
 template <class... P, class... A>

@@ -267,6 +267,22 @@ inline float float_of_half(unsigned bits) {
   if (exponent == 31) x = mantissa == 0 ? INFINITY : NAN;
   return bits & 0x8000u ? -x : x;
 }
+inline std::uint16_t half_of_float(float x) {
+  const auto sign = static_cast<std::uint16_t>(std::signbit(x) ? 0x8000u : 0);
+  const float size = std::fabs(x);
+  if (std::isnan(x)) return sign | 0x7e00u;
+  if (size >= 65520.0f) return sign | 0x7c00u;
+  if (size < 0x1p-14f) return static_cast<std::uint16_t>(sign | static_cast<unsigned>(std::nearbyint(size * 0x1p24f)));
+  const int exponent = std::ilogb(size);  // a mantissa that rounds up to 2048 carries into the exponent
+  const auto mantissa = static_cast<unsigned>(std::nearbyint(std::ldexp(size, 10 - exponent)));
+  return static_cast<std::uint16_t>(sign | ((static_cast<unsigned>(exponent + 15) << 10) + mantissa - 1024));
+}
+inline std::uint16_t bfloat16_of_float(float x) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  if (std::isnan(x)) return 0x7fffu;
+  return static_cast<std::uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
 inline float to_tf32(float x) {  // round to nearest, ties away from zero
   std::uint32_t bits;
   std::memcpy(&bits, &x, sizeof bits);

@@ -179,7 +179,7 @@ at::Tensor turn(const at::Tensor& x_in, const at::Tensor& table, bool inverse) {
   rope_detail::Args<float> a{x.size(0), x.size(1), x.size(2), x.size(3), 0};
   a.x = data<const float>(x), a.sb = x.stride(0), a.sl = x.stride(1), a.sh = x.stride(2), a.out = data<float>(out),
   a.inverse = inverse;
-  check_launch("rope", rope_detail::cuda_run(a, data<const float>(table), stream));
+  check_launch("rope", rope_detail::cuda_run(a, data<const float>(table), nullptr, stream));
   return out;
 }
 

@@ -1,6 +1,5 @@
 #include "kernels/bench.h"
 
-#include <ATen/ops/empty.h>
 #include <ATen/ops/tensor.h>
 
 #include <memory>
@@ -24,8 +23,8 @@ void decode_rows(bool smoke, std::vector<Row>* rows) {
       rows->push_back({"decode_attention", c.name() + "_" + c10::toString(type), work, [c, type] {
                          const auto x = std::make_shared<Tensors>(
                              Tensors{random({c.batch(), c.H, c.P}), random({c.batch(), c.S, c.K, c.P}).to(type),
-                                     random({c.batch(), c.S, c.K, c.V}).to(type), at::tensor(c.lengths, at::kLong),
-                                     at::empty({c.batch(), c.H, c.V}, at::kFloat)});
+                                     random({c.batch(), c.S, c.K, c.V}).to(type), at::tensor(c.lengths, at::kLong).to(device()),
+                                     empty({c.batch(), c.H, c.V})});
                          const DecodeAttentionOptions options{c.window, c.prefix};
                          Run run;
                          run.time = [=] { decode_attention_out((*x)[4], (*x)[0], (*x)[1], (*x)[2], (*x)[3], options); };

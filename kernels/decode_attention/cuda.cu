@@ -14,7 +14,7 @@ namespace {
 using namespace cuda;  // NOLINT
 
 constexpr int kThreads = 128, kWarps = 4, kHeads = 4, kSums = 4;  // heads of a pass; v's features of a pass: 32 * kSums
-constexpr int kSlice = 32 * kSums, kSplitKeys = 256;
+constexpr int kSlice = 32 * kSums;
 
 template <CacheType kType>
 struct Element {
@@ -24,6 +24,14 @@ template <>
 struct Element<CacheType::kFloat> {
   using Type = float;
 };
+
+template <CacheType kType>
+HYMBA_DEVICE typename Element<kType>::Type rounded(float x) {
+  if constexpr (kType == CacheType::kFloat) return x;
+  if constexpr (kType == CacheType::kBfloat16) return bfloat16_of_float(x);
+  if constexpr (kType == CacheType::kHalf) return half_of_float(x);
+  return {};
+}
 
 template <CacheType kType, class T>
 HYMBA_DEVICE float widen(T x) {
@@ -243,14 +251,35 @@ const char* run_type(const CudaArgs& a, float* workspace, Stream stream) {
   return launch(merge_kernel, dim3(static_cast<unsigned>(a.B * a.H)), kThreads, 0, stream, a, splits, workspace);
 }
 
+// A thread an element of a sequence's K and V.
+template <CacheType kType>
+HYMBA_KERNEL(kThreads, 8) append_kernel(AppendArgs a) {
+  using T = typename Element<kType>::Type;
+  const std::int64_t width = a.K * (a.P + a.V), i = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (i >= a.B * width) return;
+  const std::int64_t b = i / width, head = i % width / (a.P + a.V), column = i % width % (a.P + a.V);
+  const std::int64_t t = Global<const std::int64_t>(a.lengths)[b] - 1;
+  const std::int64_t slot = t < a.prefix || !a.ring ? t : a.prefix + (t - a.prefix) % (a.S - a.prefix);
+  if (slot < 0 || slot >= a.S) return;
+  if (column < a.P) {
+    const float x = (Global<const float>(a.k_in) + (b * a.k_in_batch + head * a.k_in_head))[column];
+    (Global<T>(static_cast<T*>(a.k)) + (b * a.k_batch + slot * a.k_slot + head * a.k_head))[column] = rounded<kType>(x);
+  } else {
+    const float x = (Global<const float>(a.v_in) + (b * a.v_in_batch + head * a.v_in_head))[column - a.P];
+    (Global<T>(static_cast<T*>(a.v)) + (b * a.v_batch + slot * a.v_slot + head * a.v_head))[column - a.P] =
+        rounded<kType>(x);
+  }
+}
+
 }  // namespace
 
-std::int64_t cuda_splits(const CudaArgs& a) {
-  const std::int64_t most = a.window < 0 || a.window + a.prefix > a.S ? a.S : a.window + a.prefix;
-  const std::int64_t wanted = 512 / (a.B * a.K > 0 ? a.B * a.K : 1),
-                     splits = most / kSplitKeys;  // blocks of a large GPU
-  const std::int64_t chosen = splits < wanted ? splits : wanted;
-  return chosen < 1 ? 1 : chosen;
+const char* cuda_append(const AppendArgs& a, void* stream_in) {
+  const Stream stream = static_cast<Stream>(stream_in);
+  const std::int64_t elements = a.B * a.K * (a.P + a.V);
+  const dim3 grid(static_cast<unsigned>((elements + kThreads - 1) / kThreads));
+  if (a.type == CacheType::kBfloat16) return launch(append_kernel<CacheType::kBfloat16>, grid, kThreads, 0, stream, a);
+  if (a.type == CacheType::kHalf) return launch(append_kernel<CacheType::kHalf>, grid, kThreads, 0, stream, a);
+  return launch(append_kernel<CacheType::kFloat>, grid, kThreads, 0, stream, a);
 }
 
 const char* cuda_run(const CudaArgs& a, float* workspace, void* stream_in) {

@@ -115,5 +115,52 @@ TEST(CudaDecodeAttention, SplitsOfLongCachesAreMerged) {
   check({2, 600, 2, 1, 8, 8, -1, 0, {40, 300}});  // splits without keys
 }
 
+// Positions in the prefix, before and behind the ring's first round, and none at all.
+TEST(CudaDecodeAttention, AppendPutsEachSequencesRowIntoItsSlot) {
+  const std::vector<std::int64_t> lengths = {3, 7, 25, 0}, slots = {2, 6, 4 + (24 - 4) % 6, -1};
+  for (const CacheType type : {CacheType::kFloat, CacheType::kBfloat16, CacheType::kHalf}) {
+    Arrays m("append");
+    AppendArgs a;
+    a.B = 4, a.S = 10, a.K = 2, a.P = 3, a.V = 5, a.prefix = 4, a.ring = true, a.type = type;
+    a.k_in = m.random(a.B, 6, 1, 0, 2), a.k_in_batch = 8, a.k_in_head = 3;
+    a.v_in = m.random(a.B, 10), a.v_in_batch = 10, a.v_in_head = 5;
+    const bool wide = type == CacheType::kFloat;
+    std::vector<float> k_wide(240, -1), v_wide(400, -1);
+    std::vector<std::uint16_t> k_narrow(240, 7), v_narrow(400, 7);
+    cuda::emulator::Buffers memory;
+    memory.add(k_wide), memory.add(v_wide), memory.add(k_narrow), memory.add(v_narrow);
+    memory.add(lengths.data(), 8 * lengths.size());
+    a.k = wide ? static_cast<void*>(k_wide.data()) : k_narrow.data();
+    a.v = wide ? static_cast<void*>(v_wide.data()) : v_narrow.data();
+    a.k_head = 3, a.k_slot = 6, a.k_batch = 60, a.v_head = 5, a.v_slot = 10, a.v_batch = 100;
+    a.lengths = lengths.data();
+    expect_accepted(cuda_append(a, nullptr));
+    const auto stored = [&](float x) { return type == CacheType::kHalf ? cuda::half_of_float(x) : cuda::bfloat16_of_float(x); };
+    for (std::int64_t i = 0; i < 240; ++i) {
+      const std::int64_t b = i / 60;
+      const bool written = i / 6 % 10 == slots[b];
+      const float x = written ? a.k_in[b * 8 + i % 6] : -1;
+      EXPECT_EQ(k_wide[i], wide ? x : -1) << i;
+      EXPECT_EQ(k_narrow[i], !wide && written ? stored(x) : 7) << i;
+    }
+    for (std::int64_t i = 0; i < 400; ++i) {
+      const std::int64_t b = i / 100;
+      const bool written = i / 10 % 10 == slots[b];
+      const float x = written ? a.v_in[b * 10 + i % 10] : -1;
+      EXPECT_EQ(v_wide[i], wide ? x : -1) << i;
+      EXPECT_EQ(v_narrow[i], !wide && written ? stored(x) : 7) << i;
+    }
+  }
+}
+
+TEST(CudaDecodeAttention, SixteenBitsAreRoundedToNearestEven) {
+  const std::pair<float, int> halves[] = {{1.0f, 0x3c00},           {-2.5f, 0xc100},    {1 + 0x1p-11f, 0x3c00},
+                                          {1 + 3 * 0x1p-11f, 0x3c02}, {2047.9f / 1024, 0x4000}, {0x1p-24f, 1},
+                                          {70000.0f, 0x7c00},       {0x1p-15f, 0x200}};
+  for (const auto& [x, bits] : halves) EXPECT_EQ(cuda::half_of_float(x), bits) << x;
+  const std::pair<float, int> bfloats[] = {{1.0f, 0x3f80}, {1 + 0x1p-8f, 0x3f80}, {1 + 3 * 0x1p-8f, 0x3f82}};
+  for (const auto& [x, bits] : bfloats) EXPECT_EQ(cuda::bfloat16_of_float(x), bits) << x;
+}
+
 }  // namespace
 }  // namespace hymba::kernels::decode_detail

@@ -28,4 +28,9 @@ void decode_attention_out(const at::Tensor& o_BHV, const at::Tensor& q_BHP, cons
 at::Tensor decode_attention(const at::Tensor& q_BHP, const at::Tensor& k_BSKP, const at::Tensor& v_BSKV,
                             const at::Tensor& lengths_B, const DecodeAttentionOptions& options = {});
 
+// On a GPU: the rows k_BKP and v_BKV (float32) of a step into the slots of positions lengths_B - 1, in the cache's type.
+// `ring`: the slots behind the prefix go around. A position without a slot is not written.
+void append_on_device(const at::Tensor& k_cache_BSKP, const at::Tensor& v_cache_BSKV, const at::Tensor& k_BKP,
+                      const at::Tensor& v_BKV, const at::Tensor& lengths_B, std::int64_t prefix, bool ring);
+
 }  // namespace hymba::kernels

@@ -46,6 +46,33 @@ forward_kernel(Shape s, const float* x_in, const float* weight_in, float* y_in, 
 
 template <int Width>
 HYMBA_KERNEL(kThreads, 8)
+forward_out_kernel(OutShape s, const float* x_in, const float* weight_in, float* y_in) {
+  Shared<char> pool = shared_pool();
+  const Shared<float> scratch = carve<float>(pool, kThreads / 32);
+  const std::int64_t row = blockIdx.x;
+  const Global<const float> x = Global<const float>(x_in) + row * s.x_stride, weight = weight_in;
+  const Global<float> y = Global<float>(y_in) + row * s.y_stride;
+  float sum = 0;
+  for (std::int64_t i = threadIdx.x * Width; i < s.width; i += kThreads * Width) {
+    const Floats<Width> v = load<Width>(x + i);
+    for (int k = 0; k < Width; ++k) sum = fmaf(v.v[k], v.v[k], sum);
+  }
+  const float mean = block_sum(sum, scratch) / static_cast<float>(s.width);
+  const float scale = s.scale / sqrtf(mean + static_cast<float>(s.eps));
+  for (std::int64_t i = threadIdx.x * Width; i < s.width; i += kThreads * Width) {
+    const Floats<Width> v = load<Width>(x + i);
+    for (std::int64_t at = i; at < s.width * s.copies; at += s.width) {
+      const Floats<Width> w = load<Width>(weight + at);
+      Floats<Width> out = {};
+      if (s.add) out = load<Width>(y + at);
+      for (int k = 0; k < Width; ++k) out.v[k] += scale * v.v[k] * w.v[k];
+      store<Width>(y + at, out);
+    }
+  }
+}
+
+template <int Width>
+HYMBA_KERNEL(kThreads, 8)
 backward_kernel(Shape s, const float* x_in, const float* weight_in, const float* rstd_in, const float* dy_in,
                 float* dx_in, float* parts_in) {
   Shared<char> pool = shared_pool();
@@ -93,6 +120,14 @@ const char* cuda_forward(const Shape& s, const float* x, const float* weight, fl
   const dim3 grid(static_cast<unsigned>(s.rows));
   return wide(s, x, weight) && fits16(y) ? launch(forward_kernel<4>, grid, kThreads, 64, stream, s, x, weight, y, rstd)
                                          : launch(forward_kernel<1>, grid, kThreads, 64, stream, s, x, weight, y, rstd);
+}
+
+const char* cuda_forward_out(const OutShape& s, const float* x, const float* weight, float* y, void* stream_in) {
+  const Stream stream = static_cast<Stream>(stream_in);
+  const dim3 grid(static_cast<unsigned>(s.rows));
+  const bool four = s.width % 4 == 0 && fits16(x, s.x_stride) && fits16(weight) && fits16(y, s.y_stride);
+  return four ? launch(forward_out_kernel<4>, grid, kThreads, 64, stream, s, x, weight, y)
+              : launch(forward_out_kernel<1>, grid, kThreads, 64, stream, s, x, weight, y);
 }
 
 const char* cuda_backward(const Shape& s, const float* x, const float* weight, const float* rstd, const float* dy,

@@ -12,6 +12,8 @@ inline std::int64_t cuda_workspace_floats(const Shape& s) { return cuda_parts(s)
 
 // y [rows, width]; rstd [rows] or null.
 const char* cuda_forward(const Shape& s, const float* x, const float* weight, float* y, float* rstd, void* stream);
+// The same for decoding: see OutShape.
+const char* cuda_forward_out(const OutShape& s, const float* x, const float* weight, float* y, void* stream);
 // dx [rows, width]; dweight [width], whole.
 const char* cuda_backward(const Shape& s, const float* x, const float* weight, const float* rstd, const float* dy,
                           float* dx, float* dweight, float* workspace, void* stream);

@@ -40,5 +40,30 @@ TEST(CudaRmsNorm, Slices) {
   check({{5, 20}}, 3);
 }
 
+// A row is repeated to the width of the weight, scaled, and added to what is there; strided rows.
+TEST(CudaRmsNorm, DecodingsOutputEqualsTheNormOfRepeatedRows) {
+  for (const std::int64_t gap : {4, 3}) {
+    for (const bool add : {false, true}) {
+      Arrays m("out");
+      const std::int64_t rows = 3, width = 12, copies = 2, wide = width * copies;
+      const OutShape s{rows, width, copies, width + gap, wide + gap, 1e-5, 0.5f, add};
+      const float *x = m.random(rows, width, 2, 0, gap), *w = m.random(1, wide);
+      float* y = m.random(rows, wide, 1, 0, gap);
+      const std::vector<float> before(y, y + rows * (wide + gap));
+      expect_accepted(cuda_forward_out(s, x, w, y, nullptr));
+      for (std::int64_t r = 0; r < rows; ++r) {
+        double sum = 0;
+        for (std::int64_t i = 0; i < width; ++i) sum += std::pow(static_cast<double>(x[r * s.x_stride + i]), 2);
+        std::vector<double> expected(wide);
+        for (std::int64_t i = 0; i < wide; ++i) {
+          expected[i] = 0.5 * x[r * s.x_stride + i % width] * w[i] / std::sqrt(sum / width + 1e-5) +
+                        (add ? before[r * s.y_stride + i] : 0.0f);
+        }
+        expect_close("row", y + r * s.y_stride, expected.data(), wide, 1e-6);
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace hymba::kernels::norm

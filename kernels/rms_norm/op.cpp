@@ -6,6 +6,7 @@
 
 #include "kernels/access.h"
 #include "kernels/check.h"
+#include "kernels/cuda/launches.h"
 #include "kernels/parallel.h"
 #include "kernels/partials.h"
 #include "kernels/rms_norm/kernel.h"
@@ -19,7 +20,7 @@ using torch::autograd::variable_list;
 
 void check(const at::Tensor& x, const at::Tensor& weight, double eps) {
   check_leading("rms_norm", "x", x, 0);
-  check_tensor("rms_norm", "weight", weight, x.scalar_type(), {x.size(-1)});
+  check_tensor("rms_norm", "weight", weight, kind_of(x), {x.size(-1)});
   require(eps >= 0, "[rms_norm] eps: expected a number >= 0, got {}", eps);
 }
 
@@ -43,6 +44,10 @@ Result run_forward(const at::Tensor& matrix, const at::Tensor& weight, double ep
   if (keep) r.rstd = at::empty({s.rows}, matrix.options());
   const float *x = data<float>(matrix), *w = data<float>(weight);
   float *y = data<float>(r.y), *rstd = data<float>(r.rstd);
+  if (on_device(matrix)) {
+    launch("rms_norm", matrix, device_launches()->norm_forward, s, x, w, y, rstd);
+    return r;
+  }
   parallel_tasks(s.tasks(), task_grain(s),
                  [=](std::int64_t begin, std::int64_t end) { norm::forward(s, x, w, y, rstd, begin, end); });
   return r;
@@ -70,9 +75,16 @@ struct Norm : torch::autograd::Function<Norm> {
                                data<double>(dweight));
       return {dx.view(sizes), dweight, at::Tensor()};
     }
-    const at::Tensor parts = at::empty({s.tasks(), s.width}, matrix.options());
     const float *x = data<float>(matrix), *w = data<float>(weight), *rstd = data<float>(saved[2]);
     const float* g = data<float>(dy);
+    if (on_device(matrix)) {
+      const at::Tensor dweight = at::empty({s.width}, matrix.options());
+      const at::Tensor workspace = at::empty({norm::cuda_workspace_floats(s)}, matrix.options());
+      launch("rms_norm", matrix, device_launches()->norm_backward, s, x, w, rstd, g, data<float>(dx),
+             data<float>(dweight), data<float>(workspace));
+      return {dx.view(sizes), dweight, at::Tensor()};
+    }
+    const at::Tensor parts = at::empty({s.tasks(), s.width}, matrix.options());
     float *dx_data = data<float>(dx), *dw = data<float>(parts);
     parallel_tasks(s.tasks(), task_grain(s), [=](std::int64_t begin, std::int64_t end) {
       norm::backward(s, x, w, rstd, g, dx_data, dw, begin, end);
@@ -96,14 +108,16 @@ void rms_norm_out(const at::Tensor& y, const at::Tensor& x, const at::Tensor& we
   const std::int64_t width = x.size(1), wide = weight.defined() && weight.dim() == 1 ? weight.size(0) : 0;
   require(width > 0 && wide >= width && wide % width == 0, "[rms_norm] weight_O: expected a multiple of {}, got {}",
           width, describe(weight));
-  check_tensor("rms_norm", "x_BI", x, at::kFloat, {x.size(0), width});
-  check_tensor("rms_norm", "weight_O", weight, at::kFloat, {wide});
-  check_tensor("rms_norm", "y_BO", y, at::kFloat, {x.size(0), wide});
+  const Kind kind(at::kFloat, x.device());
+  check_tensor("rms_norm", "x_BI", x, kind, {x.size(0), width});
+  check_tensor("rms_norm", "weight_O", weight, kind, {wide});
+  check_tensor("rms_norm", "y_BO", y, kind, {x.size(0), wide});
   require((width == 1 || x.stride(1) == 1) && (wide == 1 || y.stride(1) == 1) && weight.is_contiguous(),
           "[rms_norm] x_BI, y_BO, weight_O: expected a last axis without gaps");
   const norm::OutShape s{x.size(0), width, wide / width, x.stride(0), y.stride(0), eps, o.scale, o.add};
   const float *in = data<const float>(x), *w = data<const float>(weight);
   float* out = data<float>(y);
+  if (on_device(x)) return launch("rms_norm", x, device_launches()->norm_forward_out, s, in, w, out);
   parallel_tasks(s.rows, grain_for(0.2 * static_cast<double>(wide)),
                  [&](std::int64_t begin, std::int64_t end) { norm::forward_out(s, in, w, out, begin, end); });
 }

@@ -11,14 +11,16 @@ constexpr int kThreads = 256;
 
 template <int Width>
 HYMBA_KERNEL(kThreads, 4)
-rope_kernel(Args<float> a, const float* table_in) {
+rope_kernel(Args<float> a, const float* table_in, const std::int64_t* lengths) {
   const std::int64_t half = a.P / 2, pairs = half / Width;
   std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (i >= a.B * a.L * a.H * pairs) return;
   const std::int64_t j = i % pairs * Width, head = i / pairs, h = head % a.H, l = head / a.H % a.L,
                      b = head / a.H / a.L;
   const Global<const float> x = Global<const float>(a.x) + (b * a.sb + l * a.sl + h * a.sh + j);
-  const Global<const float> table = Global<const float>(table_in) + (l * a.P + j);
+  std::int64_t turn = l;
+  if (lengths) turn = Global<const std::int64_t>(lengths)[l] - 1;
+  const Global<const float> table = Global<const float>(table_in) + ((turn > 0 ? turn : 0) * a.P + j);
   const Global<float> out = Global<float>(a.out) + (head * a.P + j);
   const Floats<Width> low = load<Width>(x), high = load<Width>(x + half), c = load<Width>(table),
                       s = load<Width>(table + half);
@@ -34,13 +36,13 @@ rope_kernel(Args<float> a, const float* table_in) {
 
 }  // namespace
 
-const char* cuda_run(const Args<float>& a, const float* table, void* stream_in) {
+const char* cuda_run(const Args<float>& a, const float* table, const std::int64_t* lengths, void* stream_in) {
   const Stream stream = static_cast<Stream>(stream_in);
   const bool wide = a.P % 8 == 0 && fits16(a.x, a.sl, a.sb) && a.sh % 4 == 0 && fits16(a.out) && fits16(table);
   const std::int64_t threads = a.B * a.L * a.H * (a.P / 2) / (wide ? 4 : 1);
   const dim3 grid(static_cast<unsigned>((threads + kThreads - 1) / kThreads));
-  return wide ? launch(rope_kernel<4>, grid, kThreads, 0, stream, a, table)
-              : launch(rope_kernel<1>, grid, kThreads, 0, stream, a, table);
+  return wide ? launch(rope_kernel<4>, grid, kThreads, 0, stream, a, table, lengths)
+              : launch(rope_kernel<1>, grid, kThreads, 0, stream, a, table, lengths);
 }
 
 }  // namespace hymba::kernels::rope_detail

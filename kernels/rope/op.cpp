@@ -2,6 +2,7 @@
 
 #include <ATen/Dispatch.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
@@ -10,6 +11,7 @@
 #include <mutex>
 
 #include "kernels/check.h"
+#include "kernels/cuda/launches.h"
 #include "kernels/parallel.h"
 #include "kernels/rope/kernel.h"
 #include "kernels/widen.h"
@@ -60,9 +62,40 @@ std::pair<Table, std::int64_t> table_for(const std::vector<double>& inv_freq, st
   return {table, pos0 * width};
 }
 
-void run(const Args<double>& a, const std::vector<double>& inv_freq) { rope_detail::reference(a, inv_freq.data()); }
+at::Tensor to_device(std::vector<float> rows, std::int64_t width, const at::Device& device) {
+  const auto count = static_cast<std::int64_t>(rows.size()) / width;
+  return at::from_blob(rows.data(), {count, width}, at::kFloat).to(device);
+}
 
-void run(const Args<float>& a, const std::vector<double>& inv_freq) {
+// Rows [first, first + count) of the table on a device. Copied there once, and again where it has grown.
+at::Tensor device_rows(const at::Device& device, const std::vector<double>& inv_freq, std::int64_t first,
+                       std::int64_t count) {
+  static std::mutex mutex;
+  // Never destroyed: the device's allocator may be gone before the program's statics are.
+  static auto& tables = *new std::map<std::pair<std::string, std::vector<double>>, at::Tensor>;
+  const std::int64_t width = 2 * static_cast<std::int64_t>(inv_freq.size()), end = first + count;
+  if (end > kMostCachedFloats / width) return to_device(make_rows(inv_freq, first, count), width, device);
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (tables.size() >= kMostTables) tables.clear();
+  at::Tensor& table = tables[{device.str(), inv_freq}];
+  if (!table.defined() || table.size(0) < end) {
+    const std::int64_t grown = std::max<std::int64_t>({end, table.defined() ? 2 * table.size(0) : 0, 256});
+    table = to_device(make_rows(inv_freq, 0, grown), width, device);
+  }
+  return table.narrow(0, first, count);
+}
+
+void run_device(const Args<float>& a, const at::Tensor& x, const std::vector<double>& inv_freq) {
+  const at::Tensor rows = device_rows(x.device(), inv_freq, a.pos0, a.L);
+  launch(kOp, x, device_launches()->rope, a, rows.const_data_ptr<float>(), static_cast<const std::int64_t*>(nullptr));
+}
+
+void run(const Args<double>& a, const at::Tensor&, const std::vector<double>& inv_freq) {
+  rope_detail::reference(a, inv_freq.data());
+}
+
+void run(const Args<float>& a, const at::Tensor& x, const std::vector<double>& inv_freq) {
+  if (on_device(x)) return run_device(a, x, inv_freq);
   const auto [table, offset] = table_for(inv_freq, a.pos0, a.L);
   const float* rows = table->data() + offset;
   const std::int64_t grain = std::max<std::int64_t>(1, 16384 / (a.H * a.P));  // rows of 64 kB
@@ -79,7 +112,7 @@ at::Tensor rotate(const at::Tensor& x_in, std::int64_t pos0, const std::vector<d
     a.x = x.const_data_ptr<scalar_t>(), a.out = out.data_ptr<scalar_t>();
     a.sb = x.stride(0), a.sl = x.stride(1), a.sh = x.stride(2);
     a.inverse = inverse;
-    run(a, inv_freq);
+    run(a, x, inv_freq);
   });
   return out;
 }
@@ -136,15 +169,22 @@ std::vector<double> rope_frequencies(double base, std::int64_t dim) {
 }
 
 void rope_step_out(const at::Tensor& out, const at::Tensor& x, const at::Tensor& lengths,
-                   const std::vector<double>& inv_freq) {
+                   const std::vector<double>& inv_freq, std::int64_t most) {
   const std::int64_t B = x.dim() == 3 ? x.size(0) : 0, H = x.dim() == 3 ? x.size(1) : 0;
-  check_tensor(kOp, "x_BHP", x, at::kFloat, {B, H, 2 * static_cast<std::int64_t>(inv_freq.size())});
-  check_tensor(kOp, "out_BHP", out, at::kFloat, {B, H, x.size(2)});
+  const Kind kind(at::kFloat, x.device());
+  check_tensor(kOp, "x_BHP", x, kind, {B, H, 2 * static_cast<std::int64_t>(inv_freq.size())});
+  check_tensor(kOp, "out_BHP", out, kind, {B, H, x.size(2)});
   require(out.is_contiguous() && x.stride(2) == 1 && (H == 1 || x.stride(1) == x.size(2)),
           "[{}] out_BHP, x_BHP: expected dense heads", kOp);
-  require(lengths.scalar_type() == at::kLong && lengths.dim() == 1 && lengths.size(0) == B && lengths.is_contiguous(),
+  require(lengths.scalar_type() == at::kLong && lengths.device() == x.device() && lengths.dim() == 1 && lengths.size(0) == B && lengths.is_contiguous(),
           "[{}] lengths_B: expected int64 [{}], got {}", kOp, B, describe(lengths));
   const std::int64_t* length = lengths.const_data_ptr<std::int64_t>();
+  if (on_device(x)) {
+    const at::Tensor table = device_rows(x.device(), inv_freq, 0, most);
+    Args<float> a{1, B, H, x.size(2), 0};  // sequences as rows
+    a.x = x.const_data_ptr<float>(), a.out = out.data_ptr<float>(), a.sl = x.stride(0), a.sh = x.size(2);
+    return launch(kOp, x, device_launches()->rope, a, table.const_data_ptr<float>(), length);
+  }
   for (std::int64_t b = 0; b < B; ++b) {
     const std::int64_t at = std::max<std::int64_t>(length[b] - 1, 0);
     const auto [table, offset] = table_for(inv_freq, at, 1);

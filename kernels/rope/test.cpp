@@ -78,7 +78,7 @@ TEST(Rope, AStepOfManySequencesIsEachOnesOwnPosition) {
   const at::Tensor lengths = at::zeros({3}, at::kLong), out = at::zeros({3, 2, 6});
   const std::int64_t positions[] = {1, 900, 17};
   std::copy(positions, positions + 3, lengths.data_ptr<std::int64_t>());
-  rope_step_out(out, x.select(1, 0), lengths, inv_freq);
+  rope_step_out(out, x.select(1, 0), lengths, inv_freq, 900);
   for (int b = 0; b < 3; ++b) {
     expect_equal("sequence", out.select(0, b), rope(x.narrow(0, b, 1), positions[b] - 1, kBase).view({2, 6}));
   }

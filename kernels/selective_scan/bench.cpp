@@ -1,7 +1,6 @@
 #include "kernels/bench.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/empty.h>
 
 #include <memory>
 
@@ -54,7 +53,7 @@ void add_step(std::int64_t B, std::int64_t E, std::int64_t N, std::vector<Row>* 
       {"selective_state_update", fmt::format("B{}_E{}_N{}", B, E, N), work, [=] {
          const auto x = std::make_shared<Tensors>(Tensors{
              random({B, E, N}), random({B, E}), random({B, E}, 1, -1), random({E, N}).exp().neg(), random({B, N}),
-             random({B, N}), random({E}), random({B, E}), random({E}), at::empty({B, E}, at::kFloat)});
+             random({B, N}), random({E}), random({B, E}), random({E}), empty({B, E})});
          Run run;
          run.time = [x] {
            const Tensors& t = *x;

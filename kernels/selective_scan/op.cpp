@@ -9,6 +9,7 @@
 
 #include "kernels/access.h"
 #include "kernels/check.h"
+#include "kernels/cuda/launches.h"
 #include "kernels/parallel.h"
 #include "kernels/partials.h"
 #include "kernels/selective_scan/kernel.h"
@@ -41,7 +42,7 @@ std::int64_t task_grain(const scan::Shape& s) {
 
 scan::Shape check(const char* op, const Arguments& x, const SelectiveScanOptions& options) {
   check_leading(op, "u_BLE", x.u, 3);
-  const auto type = x.u.scalar_type();
+  const Kind type = kind_of(x.u);
   const std::int64_t B = x.u.size(0), L = x.u.size(1), E = x.u.size(2);
   check_tensor(op, "dt_BLE", x.dt, type, {B, L, E});
   require(x.A.defined() && x.A.dim() == 2 && x.A.size(1) >= 1, "[{}] A_EN: expected [{}, N] with N >= 1, got {}", op, E,
@@ -96,17 +97,39 @@ Result run_forward(const scan::Shape& s, const Arguments& x, bool keep_states) {
     scan::forward_reference(s, inputs<double>(x), {rows<double>(r.y), data<double>(r.h), nullptr});
     return r;
   }
-  if (keep_states) r.states = at::empty({s.batch, s.tiles(), s.states, s.channels}, options);
+  if (keep_states) {
+    r.states = on_device(x.u) ? at::empty({scan::cuda_state_floats(s)}, options)
+                              : at::empty({s.batch, s.tiles(), s.states, s.channels}, options);
+  }
   const auto in = inputs<float>(x);
   const scan::Outputs<float> out{rows<float>(r.y), data<float>(r.h), data<float>(r.states)};
+  if (on_device(x.u)) {
+    launch(kOp, x.u, device_launches()->scan_forward, s, in, out);
+    return r;
+  }
   parallel_tasks(s.tasks(), task_grain(s),
                  [&](std::int64_t begin, std::int64_t end) { scan::forward(s, in, out, begin, end); });
   return r;
 }
 
+Arguments run_device_backward(const scan::Shape& s, const Arguments& x, const at::Tensor& states, const at::Tensor& dy,
+                              const at::Tensor& dh) {
+  const auto like = [](const at::Tensor& t) { return t.defined() ? at::empty(t.sizes(), t.options()) : t; };
+  const Arguments g{like(x.u), like(x.dt), like(x.A),       like(x.B), like(x.C),
+                    like(x.D), like(x.z),  like(x.dt_bias), like(x.h0)};
+  const at::Tensor workspace = at::empty({scan::cuda_workspace_floats(s)}, x.u.options());
+  const scan::Gradients<float> grad{rows<const float>(dy), data<const float>(dh), rows<float>(g.u), rows<float>(g.dt),
+                                    rows<float>(g.z),      data<float>(g.A),      data<float>(g.B), data<float>(g.C),
+                                    data<float>(g.D),      data<float>(g.dt_bias), data<float>(g.h0)};
+  launch(kOp, x.u, device_launches()->scan_backward, s, inputs<float>(x), data<const float>(states), grad,
+         data<float>(workspace));
+  return g;
+}
+
 // The gradients in the order of the arguments.
 Arguments run_backward(const scan::Shape& s, const Arguments& x, const at::Tensor& states, const at::Tensor& dy,
                        const at::Tensor& dh) {
+  if (on_device(x.u)) return run_device_backward(s, x, states, dy, dh);
   const auto options = x.u.options();
   const std::int64_t B = s.batch, L = s.length, E = s.channels, N = s.states;
   const auto like = [&](const at::Tensor& t, at::IntArrayRef sizes) {

@@ -2,6 +2,7 @@
 #include <ATen/ops/empty.h>
 
 #include "kernels/check.h"
+#include "kernels/cuda/launches.h"
 #include "kernels/parallel.h"
 #include "kernels/selective_scan/kernel.h"
 #include "kernels/selective_scan/op.h"
@@ -17,7 +18,7 @@ struct Step {
 
 scan::Shape check(const Step& x, bool softplus) {
   check_leading(kOp, "u_BE", x.u, 2);
-  const auto type = x.u.scalar_type();
+  const Kind type = kind_of(x.u);
   const std::int64_t B = x.u.size(0), E = x.u.size(1);
   require(x.A.defined() && x.A.dim() == 2 && x.A.size(1) >= 1, "[{}] A_EN: expected [{}, N] with N >= 1, got {}", kOp,
           E, describe(x.A));
@@ -85,6 +86,7 @@ void selective_state_update_out(const at::Tensor& y, const at::Tensor& h, const 
   }
   const auto in = inputs<float>(x);
   const scan::Outputs<float> out{row_of<float>(y), h.data_ptr<float>(), nullptr};
+  if (on_device(u)) return launch(kOp, u, device_launches()->scan_step, shape, in, out);
   parallel_tasks(scan::step_tasks(shape), grain_for(0.5 * static_cast<double>(scan::kStepBlock * shape.states)),
                  [&](std::int64_t begin, std::int64_t end) { scan::step(shape, in, out, begin, end); });
 }

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "kernels/check.h"
+#include "kernels/cuda/launches.h"
 #include "kernels/parallel.h"
 #include "kernels/partials.h"
 #include "kernels/ssd/kernel.h"
@@ -30,7 +31,7 @@ struct Arguments {
 
 void check(const char* op, const Arguments& t, const SsdOptions& o) {
   check_leading(op, "x_BLHP", t.x, 4);
-  const auto type = t.x.scalar_type();
+  const Kind type = kind_of(t.x);
   const std::int64_t B = t.x.size(0), L = t.x.size(1), H = t.x.size(2), P = t.x.size(3);
   require(H > 0 && P > 0, "[{}] x_BLHP: expected H > 0 and P > 0, got {}", op, describe(t.x));
   check_tensor(op, "dt_BLH", t.dt, type, {B, L, H});
@@ -131,6 +132,12 @@ variable_list forward_pass(const Arguments& t, const SsdOptions& o) {
     return {y, h, at::Tensor(), at::Tensor()};
   }
   auto a = make_args<float>(t, o);
+  if (on_device(t.x)) {
+    const at::Tensor states = at::empty({cuda_state_floats(a)}, t.x.options());
+    a.y = y.data_ptr<float>(), a.h = h.data_ptr<float>(), a.states = states.data_ptr<float>();
+    launch("ssd", t.x, device_launches()->ssd_forward, a);
+    return {y, h, states, at::Tensor()};
+  }
   const at::Tensor states = at::empty({state_floats(a)}, t.x.options());
   const at::Tensor decay = at::empty({head_tasks(a)}, t.x.options());
   a.y = y.data_ptr<float>(), a.h = h.data_ptr<float>();
@@ -163,6 +170,14 @@ variable_list backward_pass(const Arguments& t, const SsdOptions& o, const at::T
   }
   auto a = make_args<float>(t, o);
   fill(a);
+  if (on_device(t.x)) {
+    const at::Tensor workspace = at::empty({cuda_workspace_floats(a)}, t.x.options());
+    a.states = states.data_ptr<float>();
+    a.dA = mutable_data<float>(grads[2]), a.dD = mutable_data<float>(grads[5]);
+    a.dbias = mutable_data<float>(grads[6]);
+    launch("ssd", t.x, device_launches()->ssd_backward, a, workspace.data_ptr<float>());
+    return grads;
+  }
   const auto partial = [&](const at::Tensor& x) {
     return x.defined() ? at::empty({a.B * a.chunks(), a.H}, t.x.options()) : at::Tensor();
   };
@@ -242,7 +257,7 @@ void ssd_state_update_out(const at::Tensor& y_BHP, const at::Tensor& h_BHPN, con
   require(C_BGN.defined() && C_BGN.dim() == 3, "[{}] C_BGN: expected [B, G, N], got {}", op, describe(C_BGN));
   require(h_BHPN.defined() && h_BHPN.is_contiguous(), "[{}] h_BHPN: expected a contiguous tensor, got {}", op,
           describe(h_BHPN));
-  check_tensor(op, "y_BHP", y_BHP, x_BHP.scalar_type(), x_BHP.sizes().vec());
+  check_tensor(op, "y_BHP", y_BHP, kind_of(x_BHP), x_BHP.sizes().vec());
   require(y_BHP.is_contiguous(), "[{}] y_BHP: expected a contiguous tensor", op);
   const Arguments given{
       x_BHP.unsqueeze(1), dt_BH.unsqueeze(1), A_H, B_BGN.unsqueeze(1), C_BGN.unsqueeze(1), D_H, dt_bias_H, h_BHPN};
@@ -256,6 +271,7 @@ void ssd_state_update_out(const at::Tensor& y_BHP, const at::Tensor& h_BHPN, con
   }
   auto a = make_args<float>(t, options);
   a.y = y_BHP.data_ptr<float>(), a.h = h_BHPN.data_ptr<float>();
+  if (on_device(x_BHP)) return launch(op, x_BHP, device_launches()->ssd_step, a);
   run(a, {{pass_tasks(a), 2 * state_macs(a), ssd_detail::step}});
 }
 

@@ -5,6 +5,7 @@
 
 #include "kernels/access.h"
 #include "kernels/check.h"
+#include "kernels/cuda/launches.h"
 #include "kernels/parallel.h"
 #include "kernels/swiglu/kernel.h"
 #include "kernels/widen.h"
@@ -28,6 +29,10 @@ at::Tensor run_forward(const at::Tensor& matrix) {
   }
   const float* x = data<float>(matrix);
   float* out = data<float>(y);
+  if (on_device(matrix)) {
+    launch("swiglu", matrix, device_launches()->gate_forward, s, x, out);
+    return y;
+  }
   parallel_tasks(s.tasks(), task_grain(s),
                  [=](std::int64_t begin, std::int64_t end) { gate::forward(s, x, out, begin, end); });
   return y;
@@ -42,6 +47,10 @@ at::Tensor run_backward(const at::Tensor& matrix, const at::Tensor& dy) {
   }
   const float *x = data<float>(matrix), *g = data<float>(dy);
   float* out = data<float>(dx);
+  if (on_device(matrix)) {
+    launch("swiglu", matrix, device_launches()->gate_backward, s, x, g, out);
+    return dx;
+  }
   parallel_tasks(s.tasks(), task_grain(s),
                  [=](std::int64_t begin, std::int64_t end) { gate::backward(s, x, g, out, begin, end); });
   return dx;
@@ -79,12 +88,14 @@ at::Tensor swiglu(const at::Tensor& gate_up) {
 
 void swiglu_out(const at::Tensor& y, const at::Tensor& gate_up) {
   check_leading("swiglu", "gate_up_BX", gate_up, 2);
-  check_tensor("swiglu", "gate_up_BX", gate_up, at::kFloat, {gate_up.size(0), gate_up.size(1) / 2 * 2});
-  check_tensor("swiglu", "y_BF", y, at::kFloat, {gate_up.size(0), gate_up.size(1) / 2});
+  const Kind kind(at::kFloat, gate_up.device());
+  check_tensor("swiglu", "gate_up_BX", gate_up, kind, {gate_up.size(0), gate_up.size(1) / 2 * 2});
+  check_tensor("swiglu", "y_BF", y, kind, {gate_up.size(0), gate_up.size(1) / 2});
   require(y.is_contiguous() && gate_up.stride(1) == 1, "[swiglu] y_BF, gate_up_BX: expected dense rows");
   const gate::Shape s = shape_of(gate_up);
   const float* x = data<const float>(gate_up);
   float* out = data<float>(y);
+  if (on_device(gate_up)) return launch("swiglu", gate_up, device_launches()->gate_forward, s, x, out);
   parallel_tasks(s.tasks(), task_grain(s),
                  [=](std::int64_t begin, std::int64_t end) { gate::forward(s, x, out, begin, end); });
 }

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "kernels/check.h"
+#include "kernels/cuda/launches.h"
 #include "kernels/parallel.h"
 #include "kernels/window_attention/kernel.h"
 #include "kernels/widen.h"
@@ -23,7 +24,7 @@ constexpr const char* kOp = "window_attention";
 
 void check(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const WindowAttentionOptions& options) {
   check_leading(kOp, "q_BLHP", q, 4);
-  const auto type = q.scalar_type();
+  const Kind type = kind_of(q);
   const std::int64_t B = q.size(0), L = q.size(1), H = q.size(2), P = q.size(3);
   require(k.defined() && k.dim() == 4, "[{}] k_BSKP: expected [{}, S, K, {}], got {}", kOp, B, P, describe(k));
   const std::int64_t S = k.size(1), K = k.size(2);
@@ -44,7 +45,7 @@ void check(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const 
 }
 
 template <class T>
-Rows<const T> view(const at::Tensor& x) {
+window_attention_detail::Rows<const T> view(const at::Tensor& x) {
   return {x.const_data_ptr<T>(), x.stride(0), x.stride(1), x.stride(2)};
 }
 
@@ -62,7 +63,7 @@ Args<T> args_of(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, c
   return a;
 }
 
-void run_forward(Args<double>& a) { reference_forward(a); }
+void run_forward(Args<double>& a, const at::Tensor&) { reference_forward(a); }
 
 // Time of `per_pair` multiply-adds, at about 20 a nanosecond, for each pair of one task's rows and the keys they visit.
 double task_nanoseconds(const Args<float>& a, std::int64_t rows, std::int64_t per_pair) {
@@ -70,7 +71,8 @@ double task_nanoseconds(const Args<float>& a, std::int64_t rows, std::int64_t pe
   return static_cast<double>(rows * seen) * static_cast<double>(per_pair + 16) / 20.0;
 }
 
-void run_forward(Args<float>& a) {
+void run_forward(Args<float>& a, const at::Tensor& q) {
+  if (on_device(q)) return launch(kOp, q, device_launches()->attention_forward, a);
   const std::int64_t rows = std::min(kTaskRows, a.L * (a.H / a.K));
   parallel_tasks(forward_tasks(a), grain_for(task_nanoseconds(a, rows, a.P + a.V)),
                  [&](std::int64_t begin, std::int64_t end) { cpu_forward(a, begin, end); });
@@ -104,6 +106,11 @@ variable_list backward_of(const at::Tensor& q, const at::Tensor& k, const at::Te
   a.lse = lse.data_ptr<T>();
   a.dq = dq.data_ptr<T>(), a.dk = dk.data_ptr<T>(), a.dv = dv.data_ptr<T>();
   if constexpr (std::is_same_v<T, float>) {
+    if (on_device(q)) {
+      const at::Tensor workspace = at::empty({a.B * a.H * a.L}, q.options());
+      launch(kOp, q, device_launches()->attention_backward, a, workspace.data_ptr<float>());
+      return {dq, dk, dv, at::Tensor()};
+    }
     run_backward(a, q.options());
   } else {
     run_backward(a);
@@ -122,7 +129,7 @@ at::Tensor forward_pass(const at::Tensor& q_in, const at::Tensor& k_in, const at
   AT_DISPATCH_FLOATING_TYPES(q.scalar_type(), kOp, [&] {
     auto a = args_of<scalar_t>(q, k, v, options);
     a.out = o.data_ptr<scalar_t>(), a.lse = lse->data_ptr<scalar_t>();
-    run_forward(a);
+    run_forward(a, q);
   });
   return o;
 }

@@ -45,7 +45,7 @@ class Conversation {
     pending_.clear();
     require(batch_->length(0) + static_cast<std::int64_t>(ids.size()) < batch_->context(),
             "the context of {} tokens is full; /reset starts anew, --context N gives more", batch_->context());
-    at::Tensor logits = batch_->prefill(0, ids);
+    at::Tensor logits = batch_->prefill(0, ids).to(at::kCPU);
     speak(logits, Sampler(sampling_, static_cast<std::uint64_t>(turns_++)));
   }
 
@@ -63,7 +63,7 @@ class Conversation {
       print_text(piece);
       if (interrupted()) throw Interrupted("interrupted");
       if (batch_->length(0) + 1 >= batch_->context()) break;
-      logits = batch_->step(std::vector<std::int64_t>{id}).select(0, 0);
+      logits = batch_->step(std::vector<std::int64_t>{id}).select(0, 0).to(at::kCPU);
     }
     print_text(stream.rest() + "\n");
   }

@@ -18,6 +18,7 @@
 #include "kernels/cuda/plugin.h"
 #include "cli/study_commands.h"
 #include "model/design.h"
+#include "nn/device.h"
 #include "train/recipe.h"
 
 namespace hymba::cli {
@@ -25,10 +26,16 @@ namespace {
 
 namespace po = boost::program_options;
 
-// Why --device cuda cannot be had: what is missing here, or, with a GPU and the kernels, in this program.
-std::string cuda_refusal() {
-  const auto& status = kernels::cuda_status();
-  return status.usable ? status.text + " are there, but models do not run on them in this version" : status.text;
+// Everything that runs a model in this process runs it there from here on.
+void choose_device(const std::string& device) {
+  require(device == "cpu" || device == "cuda", "--device {}: expected cpu or cuda", device);
+  if (device == "cpu") return;
+  try {
+    kernels::load_cuda();
+  } catch (const UserError& error) {
+    user_error("--device cuda: {}; use --device cpu", error.what());
+  }
+  set_model_device(at::Device(at::kCUDA, 0));
 }
 
 void add_common(po::options_description& o) {
@@ -143,8 +150,6 @@ Invocation parse(const Command& command, const std::vector<std::string>& words) 
   require(invocation.threads >= 0 && invocation.threads <= 4096, "--threads {}: expected 0 (all cores) to 4096", invocation.threads);
   invocation.out = invocation.get<std::string>("out");
   invocation.device = invocation.get<std::string>("device");
-  require(invocation.device == "cpu" || invocation.device == "cuda", "--device {}: expected cpu or cuda", invocation.device);
-  require(invocation.device == "cpu", "--device cuda: {}; use --device cpu", cuda_refusal());
   const auto n = invocation.arguments.size();
   require(n >= command.min_arguments, "hymba {}: expected {}; see hymba {} --help", command.name, command.arguments, command.name);
   require(n <= command.max_arguments, "hymba {}: '{}' is one argument too many; see hymba {} --help", command.name,
@@ -159,6 +164,7 @@ int run_command(const Command& command, const std::vector<std::string>& words) {
     return 0;
   }
   if (invocation.values.count("quiet") != 0) set_log_level(LogLevel::kQuiet);
+  choose_device(invocation.device);
   if (invocation.threads > 0) at::set_num_threads(invocation.threads);
   command.run(invocation);
   return 0;

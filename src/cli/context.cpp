@@ -10,7 +10,9 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "commit.h"
+#include "kernels/cuda/plugin.h"
 #include "kernels/isa.h"
+#include "nn/device.h"
 
 namespace hymba::cli {
 namespace fs = std::filesystem;
@@ -59,7 +61,8 @@ std::string host() {
       break;
     }
   }
-  return fmt::format("{}, {} threads, {}", model, at::get_num_threads(), kernels::active_isa());
+  const std::string gpu = model_device().is_cpu() ? "" : ", " + kernels::cuda_status().devices;
+  return fmt::format("{}, {} threads, {}{}", model, at::get_num_threads(), kernels::active_isa(), gpu);
 }
 
 DesignLibrary open_designs() { return DesignLibrary(home_folder() / "ablations"); }

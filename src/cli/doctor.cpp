@@ -41,7 +41,8 @@ void run(const Invocation& invocation) {
   const auto host_text = host();
   const std::string nvcc = find_program("nvcc", {"/usr/local/cuda/bin"});
   std::error_code error;
-  const bool gpu = fs::exists("/dev/nvidia0", error);
+  const auto& cuda = kernels::cuda_status();
+  const bool gpu = cuda.usable || fs::exists("/dev/nvidia0", error);
   const char* shared = std::getenv("HYMBA_SHARED");
   const fs::path shared_folder = shared != nullptr ? fs::path(shared) : home_folder().parent_path() / "shared";
   const bool data = fs::is_directory(shared_folder / "data", error);
@@ -53,8 +54,8 @@ void run(const Invocation& invocation) {
       {"memory", available_memory()},
       {"libtorch", torch_version()},
       {"cuda_toolkit", nvcc.empty() ? nlohmann::json(nullptr) : nlohmann::json(nvcc)},
-      {"gpu", gpu ? nlohmann::json("NVIDIA device present") : nlohmann::json(nullptr)},
-      {"cuda_kernels", kernels::cuda_status().text},
+      {"gpu", gpu ? nlohmann::json(cuda.usable ? cuda.devices : "NVIDIA device present") : nlohmann::json(nullptr)},
+      {"cuda_kernels", cuda.text},
       {"data", data ? nlohmann::json(shared_folder.string()) : nlohmann::json(nullptr)},
       {"commit", commit()},
       {"home", home_folder().string()},

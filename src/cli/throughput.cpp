@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "cli/design_argument.h"
 #include "cli/throughput_run.h"
+#include "nn/device.h"
 #include "reports/table.h"
 
 namespace hymba::cli {
@@ -88,6 +89,7 @@ nlohmann::json json_of(const ThroughputRow& row, const ThroughputOptions& o, con
           {"batch_asked", r.batch_asked},
           {"context", r.context},
           {"dtype", dtype},
+          {"device", model_device().str()},
           {"fill", o.speed.fill == eval::Fill::kReal ? "real" : "synthetic"},
           {"threads", at::get_num_threads()},
           {"prefill_tok_s", r.prefill_tok_s},

@@ -5,8 +5,8 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/log.h"
-#include "base/memory.h"
 #include "base/text.h"
+#include "nn/device.h"
 #include "reports/paper.h"
 #include "reports/statistics.h"
 
@@ -22,7 +22,7 @@ double parameter_bytes(const Design& design) {
 
 // Weights in fp32 and, while they are converted, the largest matrix once more: checked before anything is made.
 void check_weights_fit(const Design& design) {
-  const double needed = parameter_bytes(design) * 1.2, available = static_cast<double>(available_memory());
+  const double needed = parameter_bytes(design) * 1.2, available = static_cast<double>(free_memory(model_device()));
   if (needed > available) {
     fail("{}: the weights need {} ({:.0f} bytes) and {} ({:.0f} bytes) of memory are available; use a smaller --size",
          design.name(), format_bytes(needed), needed, format_bytes(available), available);
@@ -54,7 +54,7 @@ void predict(ThroughputRow& row, const LanguageModel& model, const ThroughputOpt
 void measure_rows(std::vector<ThroughputRow>& rows, const ThroughputOptions& options) {
   double all_bytes = 0;
   for (const auto& row : rows) all_bytes += row.model ? 0 : parameter_bytes(*row.design);
-  const bool keep = rows.size() == 1 || all_bytes < kKeptShare * static_cast<double>(available_memory());
+  const bool keep = rows.size() == 1 || all_bytes < kKeptShare * static_cast<double>(free_memory(model_device()));
   const int rounds = options.speed.repeats;
   Progress progress("throughput", static_cast<double>(rounds) * static_cast<double>(rows.size()), "measurements");
   std::vector<eval::SpeedProbe> probes;

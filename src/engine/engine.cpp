@@ -10,9 +10,9 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
-#include "base/memory.h"
 #include "base/rng.h"
 #include "base/text.h"
+#include "nn/device.h"
 
 namespace hymba {
 namespace {
@@ -27,6 +27,16 @@ void check_ids(std::span<const std::int64_t> ids, std::int64_t vocab, std::int64
 // Fills a tensor's memory with copies of `pattern`, whatever its type: several times faster than random numbers.
 void fill_pattern(const at::Tensor& t, const at::Tensor& pattern_float) {
   const at::Tensor pattern = pattern_float.to(t.scalar_type());
+  if (!t.is_cpu()) {  // the first copy from the host, then what is there already, doubled
+    const at::Tensor flat = t.view({-1});
+    std::int64_t done = std::min(flat.numel(), pattern.numel());
+    flat.narrow(0, 0, done).copy_(pattern.narrow(0, 0, done));
+    for (; done < flat.numel(); done += std::min(done, flat.numel() - done)) {
+      const std::int64_t count = std::min(done, flat.numel() - done);
+      flat.narrow(0, done, count).copy_(flat.narrow(0, 0, count));
+    }
+    return;
+  }
   const auto* from = static_cast<const char*>(pattern.const_data_ptr());
   auto* to = static_cast<char*>(t.data_ptr());
   const auto bytes = static_cast<std::int64_t>(t.nbytes()), piece = static_cast<std::int64_t>(pattern.nbytes());
@@ -78,7 +88,7 @@ Engine::Engine(const LanguageModel& model, const EngineOptions& options) : model
 std::unique_ptr<Batch> Engine::open(std::int64_t batch, std::int64_t context) const {
   require(batch > 0 && context > 0, "generation: expected a positive batch and context, got {} and {}", batch, context);
   const double needed = generation_bytes(model_, options_, batch, context),
-               available = static_cast<double>(available_memory());
+               available = static_cast<double>(free_memory(model_.device()));
   if (needed > available) {
     fail(
         "{} sequences of {} tokens need {} ({:.0f} bytes) of memory and {} ({:.0f} bytes) are available; use a smaller "
@@ -94,12 +104,15 @@ Batch::Batch(const Engine& engine, std::int64_t size, std::int64_t context)
   const auto& c = engine.model().config();
   step_.batch = size;
   lengths_.assign(static_cast<std::size_t>(size), c.meta_tokens);
-  step_.lengths_B = at::zeros({size}, at::kLong);
+  const at::Device device = engine.model().device();
+  host_2B_ = at::zeros({2, size}, at::kLong);
+  device_2B_ = device.is_cpu() ? host_2B_ : host_2B_.to(device);
+  step_.lengths_B = host_2B_.select(0, 1);
+  step_.device_lengths_B = device_2B_.select(0, 1);
   step_.cache = &cache_;
-  ids_B_ = at::zeros({size}, at::kLong);
-  logits_BV_ = at::empty({size, c.vocab}, at::kFloat);
+  logits_BV_ = at::empty({size, c.vocab}, at::TensorOptions(at::kFloat).device(device));
   cache_.restart(engine.start());
-  functions_ = engine.model().bind_step(step_, ids_B_, logits_BV_);
+  functions_ = engine.model().bind_step(step_, device_2B_.select(0, 0), logits_BV_);
 }
 
 std::int64_t Batch::length(std::int64_t slot) const {
@@ -160,10 +173,11 @@ const at::Tensor& Batch::step(std::span<const std::int64_t> ids) {
   }
   for (std::size_t b = 0; b < ids.size(); ++b) {
     if (ids[b] >= 0) ++lengths_[b];
-    ids_B_.data_ptr<std::int64_t>()[b] = std::max<std::int64_t>(ids[b], 0);
+    host_2B_.data_ptr<std::int64_t>()[b] = std::max<std::int64_t>(ids[b], 0);
     // An idle slot works on its last position once more, an empty one on its first.
     step_.lengths_B.data_ptr<std::int64_t>()[b] = std::max(lengths_[b], meta + 1);
   }
+  if (!device_2B_.is_cpu()) device_2B_.copy_(host_2B_);
   for (const auto& run : functions_) run();
   return logits_BV_;
 }

@@ -49,13 +49,14 @@ class Batch {
   at::Tensor prefill(std::int64_t slot, std::span<const std::int64_t> ids);
   // Appends ids_BT [size(), T] int64 to all slots at once, which must be equally long: for measuring.
   void prefill_all(const at::Tensor& ids_BT);
-  // One token for every slot: logits [B, V] (this object's: the next step overwrites them). A negative id leaves its
+  // One token for every slot: logits [B, V], on the model's device (this object's: the next step overwrites them). A negative id leaves its
   // slot idle: its row of the logits is not defined, and it must be restarted before it is used again.
   const at::Tensor& step(std::span<const std::int64_t> ids);
   // As if every slot held `tokens` tokens: caches full of small random numbers. For measuring alone.
   void fill_synthetic(std::int64_t tokens);
 
   std::int64_t vocab() const { return logits_BV_.size(1); }
+  at::Device cache_device() const { return logits_BV_.device(); }
   std::int64_t cache_bytes() const { return cache_.bytes(); }
   const ModelCache& cache() const { return cache_; }
 
@@ -65,7 +66,8 @@ class Batch {
   std::vector<std::int64_t> lengths_;  // positions in each slot, meta tokens included
   ModelCache cache_;
   StepBatch step_;
-  at::Tensor ids_B_, logits_BV_;
+  at::Tensor host_2B_, device_2B_;  // ids, then lengths: written here, copied there once a step
+  at::Tensor logits_BV_;
   std::vector<StepFunction> functions_;
 };
 

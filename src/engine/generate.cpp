@@ -65,7 +65,7 @@ class Run {
       slot.sampler.emplace(options_.sampling, slot.prompt);
       const Stopwatch watch;
       batch_->restart(static_cast<std::int64_t>(s));
-      const at::Tensor logits_V = batch_->prefill(static_cast<std::int64_t>(s), prompt.ids);
+      const at::Tensor logits_V = batch_->prefill(static_cast<std::int64_t>(s), prompt.ids).to(at::kCPU);
       result_.prefill_seconds += watch.seconds();
       result_.prompt_tokens += static_cast<std::int64_t>(prompt.ids.size());
       take(slot, {logits_V.const_data_ptr<float>(), static_cast<std::size_t>(logits_V.numel())});
@@ -91,7 +91,7 @@ class Run {
       ids_[s] = slots_[s].next_id;
       result_.decoded += ids_[s] >= 0 ? 1 : 0;
     }
-    const at::Tensor& logits_BV = batch_->step(ids_);
+    const at::Tensor logits_BV = batch_->step(ids_).to(at::kCPU);
     const auto vocab = static_cast<std::size_t>(logits_BV.size(1));
     for (std::size_t s = 0; s < slots_.size(); ++s) {
       if (ids_[s] >= 0) take(slots_[s], {logits_BV.const_data_ptr<float>() + s * vocab, vocab});

@@ -208,7 +208,7 @@ void write_safetensors(const std::filesystem::path& path, const std::map<std::st
   bytes += text;
   bytes.reserve(bytes.size() + offset);
   for (const auto& [name, tensor] : tensors) {
-    const at::Tensor whole_tensor = tensor.detach().contiguous();
+    const at::Tensor whole_tensor = tensor.detach().to(at::kCPU).contiguous();
     bytes.append(static_cast<const char*>(whole_tensor.data_ptr()), whole_tensor.nbytes());
   }
   write_file_atomic(path, bytes);

@@ -156,7 +156,7 @@ class Attention : public Mixer {
       const at::Tensor v_BKV = p_BX.narrow(1, (heads_ + kv_heads_) * k_dim_, kv_heads_ * v_dim_).view({batch, kv_heads_, v_dim_});
       const at::Tensor raw_BK = p_BX.narrow(1, heads_ * k_dim_, kv_heads_ * k_dim_);
       append = [scale = config_.key_scale, raw_BK, place_k = bind_position(raw_BK, k_BKP, k_norm_, step), own, k_BKP, v_BKV,
-                lengths = step.lengths_B] {
+                lengths = step.device_lengths_B] {
         if (scale != 1) raw_BK.mul_(scale);
         place_k();
         own->append_step(k_BKP, v_BKV, lengths);
@@ -164,7 +164,7 @@ class Attention : public Mixer {
     }
     const KvCache* source = step.kv.at(static_cast<std::size_t>(plan_.source));
     const kernels::DecodeAttentionOptions options{plan_.window, meta_tokens_, 0};
-    return [place_q, append, q_BHP, o_BHV = y_BE.view({batch, heads_, v_dim_}), source, lengths = step.lengths_B, options] {
+    return [place_q, append, q_BHP, o_BHV = y_BE.view({batch, heads_, v_dim_}), source, lengths = step.device_lengths_B, options] {
       append();
       place_q();
       kernels::decode_attention_out(o_BHV, q_BHP, source->k(), source->v(), lengths, options);
@@ -214,15 +214,19 @@ class Attention : public Mixer {
     const at::Tensor heads_BHP = x.view({step.batch, heads, k_dim_});
     const at::Tensor normed = config_.rope.rope && norm.defined() ? step.buffer("attention.normed", heads * k_dim_).view_as(out_BHP) : out_BHP;
     const bool per_head = norm.defined() && norm.dim() == 2;
-    const at::Tensor weight_P = per_head ? at::ones({k_dim_}, at::kFloat) : norm;
+    const at::Tensor weight_P = per_head ? at::ones({k_dim_}, norm.detach().options()) : norm;
+    const bool dense = norm.defined() && !x.is_cpu();  // on a GPU: one copy and one launch for all sequences
     std::vector<std::pair<at::Tensor, at::Tensor>> norms;  // of each sequence: heads are rows
-    for (std::int64_t b = 0; norm.defined() && b < step.batch; ++b) norms.emplace_back(normed.select(0, b), heads_BHP.select(0, b));
-    return [this, out_BHP, normed, from = norm.defined() ? normed : heads_BHP, norms, norm, per_head, weight_P, lengths = step.lengths_B] {
+    for (std::int64_t b = 0; norm.defined() && !dense && b < step.batch; ++b) norms.emplace_back(normed.select(0, b), heads_BHP.select(0, b));
+    if (dense) norms.emplace_back(normed.view({-1, k_dim_}), normed.view({-1, k_dim_}));
+    return [this, out_BHP, normed, heads_BHP, dense, from = norm.defined() ? normed : heads_BHP, norms, norm, per_head, weight_P,
+            lengths = step.lengths_B, device_lengths = step.device_lengths_B, most = step.cache->capacity] {
+      if (dense) normed.copy_(heads_BHP);
       for (const auto& [to, row] : norms) kernels::rms_norm_out(to, row, weight_P, kNormEps);
       if (per_head) normed.mul_(norm.detach());
       if (config_.rope.rope) {
         for (std::int64_t b = 0; b < lengths.size(0); ++b) check_position(lengths.const_data_ptr<std::int64_t>()[b], true);
-        kernels::rope_step_out(out_BHP, from, lengths, inv_freq_);
+        kernels::rope_step_out(out_BHP, from, device_lengths, inv_freq_, most);
       } else if (norms.empty()) {
         out_BHP.copy_(from);
       }

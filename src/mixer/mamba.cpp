@@ -124,8 +124,9 @@ class Mamba : public Mixer {
 
   MixerCache make_cache(const CacheShape& shape) const override {
     MixerCache cache;
-    cache.state = StateCache{at::zeros({shape.batch, conv_ - 1, inner_}, at::kFloat),
-                             at::zeros({shape.batch, inner_, state_}, at::kFloat)};
+    const auto options = at::TensorOptions(at::kFloat).device(shape.device);
+    cache.state = StateCache{at::zeros({shape.batch, conv_ - 1, inner_}, options),
+                             at::zeros({shape.batch, inner_, state_}, options)};
     return cache;
   }
 

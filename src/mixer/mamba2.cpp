@@ -78,7 +78,7 @@ class Mamba2 : public Mixer {
     dt_bias_H_ = add("dt_bias", {heads_}, init_dt_bias(config.dt), false);
     A_log_H_ = add("A_log", {heads_}, init_A_log(), false);
     D_H_ = add("D", {heads_}, init_constant(1), false);
-    read_scales(config);
+    read_scales(config, c.store->device());
     require(!config.norm_before_gate || config.gated_norm, "mamba2.norm_before_gate = true has no effect: mamba2.gated_norm is false");
     ssd_.chunk = config.chunk;
     ssd_.dt_min = config.dt_floor;
@@ -144,8 +144,9 @@ class Mamba2 : public Mixer {
 
   MixerCache make_cache(const CacheShape& shape) const override {
     MixerCache cache;
-    cache.state = StateCache{at::zeros({shape.batch, config_.conv - 1, conv_width_}, at::kFloat),
-                             at::zeros({shape.batch, heads_, config_.head_dim, config_.state}, at::kFloat)};
+    const auto options = at::TensorOptions(at::kFloat).device(shape.device);
+    cache.state = StateCache{at::zeros({shape.batch, config_.conv - 1, conv_width_}, options),
+                             at::zeros({shape.batch, heads_, config_.head_dim, config_.state}, options)};
     return cache;
   }
 
@@ -186,7 +187,7 @@ class Mamba2 : public Mixer {
   }
 
   // mamba2.scales as one factor for each row of the projection.
-  void read_scales(const Config& config) {
+  void read_scales(const Config& config, const at::Device& device) {
     if (config.scales.empty()) return;
     const auto words = split(config.scales, ',');
     require(words.size() == 5, "mamba2.scales = {}: expected five factors, of z, x, B, C and dt", config.scales);
@@ -197,7 +198,7 @@ class Mamba2 : public Mixer {
       require(std::isfinite(factor), "mamba2.scales = {}: expected finite numbers", config.scales);
       scale.insert(scale.end(), static_cast<std::size_t>(rows[i]), factor);
     }
-    scale_X_ = at::tensor(scale, at::kFloat);
+    scale_X_ = at::tensor(scale, at::kFloat).to(device);
   }
 
   // A uniform in [1, 16) a head (Mamba-2's released initialisation).

@@ -91,9 +91,9 @@ void Sublayer::add_biases(const MixerContext& context) {
     out_bias_ = context.store->add(options_.name + ".out_proj.bias", each ? std::vector<std::int64_t>{n, hidden_} : std::vector<std::int64_t>{hidden_},
                                    init_constant(0), false);
     const bool shared = options_.fusion == Fusion::kMean && mixers_.size() > 1;
-    out_bias_scale_ = at::tensor(shared ? std::vector<double>{1} : out_scale, at::kFloat).view({-1, 1});
+    out_bias_scale_ = at::tensor(shared ? std::vector<double>{1} : out_scale, at::kFloat).view({-1, 1}).to(context.store->device());
   }
-  if (scaled) in_scale_X_ = at::tensor(in_scale, at::kFloat);
+  if (scaled) in_scale_X_ = at::tensor(in_scale, at::kFloat).to(context.store->device());
 }
 
 std::string Sublayer::text() const {
@@ -127,7 +127,7 @@ at::Tensor Sublayer::input_bias() const {
     std::int64_t row = 0;
     for (const auto& mixer : mixers_) {
       const std::int64_t rows = mixer->in_rows();
-      parts.push_back(mixer->in_bias() ? in_bias_.narrow(0, row, rows) : at::zeros({rows}, at::kFloat));
+      parts.push_back(mixer->in_bias() ? in_bias_.narrow(0, row, rows) : at::zeros({rows}, in_bias_.options()));
       row += mixer->in_bias() ? rows : 0;
     }
     bias_X = at::cat(parts);
@@ -176,12 +176,12 @@ at::Tensor Sublayer::masked(const at::Tensor& y_BLE, std::size_t mixer, const Pa
     require(mask.scale_H.dim() == 1 && mask.scale_H.size(0) == heads, "head mask of layer {}, {}: expected {} heads",
             layer_, mask.mixer, heads);
     const std::int64_t copies = y.size(2) / width;
-    const at::Tensor scale = mask.scale_H.view({1, 1, 1, heads, 1});
+    const at::Tensor scale = mask.scale_H.to(y.device()).view({1, 1, 1, heads, 1});
     y = (y.reshape({y.size(0), y.size(1), copies, heads, width / heads}) * scale).reshape(y.sizes());
     if (mask.shift_E.defined()) {
       require(mask.shift_E.dim() == 1 && mask.shift_E.size(0) == y.size(2), "head mask of layer {}, {}: expected a shift of {} channels",
               layer_, mask.mixer, y.size(2));
-      y = y + mask.shift_E;
+      y = y + mask.shift_E.to(y.device());
     }
   }
   return y;

@@ -26,7 +26,7 @@ std::map<std::string, std::vector<std::int64_t>> peers_of(const Design& design) 
 
 void check_ids(const at::Tensor& ids, std::int64_t vocab) {
   require(ids.dim() == 2 && ids.scalar_type() == at::kLong, "[model] ids: expected int64 (B, T), got {} dims", ids.dim());
-  const at::Tensor flat = ids.contiguous();
+  const at::Tensor flat = ids.to(at::kCPU).contiguous();
   const std::int64_t* data = flat.data_ptr<std::int64_t>();
   for (std::int64_t i = 0; i < flat.numel(); ++i) {
     require(data[i] >= 0 && data[i] < vocab, "token id {} is outside the vocabulary of {}; is this the model's tokenizer?",
@@ -85,7 +85,7 @@ LanguageModel::LanguageModel(const Design& design, ParameterStore store)
 }
 
 at::Tensor LanguageModel::embedding_rows(const at::Tensor& ids_BT) const {
-  const at::Tensor x_BTD = table_rows(embedding_VD_, ids_BT, config_.padding_id);
+  const at::Tensor x_BTD = table_rows(embedding_VD_, ids_BT.to(device()), config_.padding_id);
   return config_.embedding_scale == 1 ? x_BTD : x_BTD * config_.embedding_scale;
 }
 
@@ -185,7 +185,7 @@ at::Tensor LanguageModel::logits(const at::Tensor& hidden) const {
 
 at::Tensor LanguageModel::loss(const at::Tensor& ids_BT, const at::Tensor& targets_BT) const {
   const at::Tensor flat = logits(forward(ids_BT)).view({-1, config_.vocab});
-  return at::cross_entropy_loss(flat, targets_BT.reshape({-1}), {}, /*reduction=mean*/ 1, /*ignore_index=*/-1);
+  return at::cross_entropy_loss(flat, targets_BT.reshape({-1}).to(device()), {}, /*reduction=mean*/ 1, /*ignore_index=*/-1);
 }
 
 ModelCache LanguageModel::make_cache(std::int64_t batch, std::int64_t context, at::ScalarType kv_type) const {
@@ -193,7 +193,7 @@ ModelCache LanguageModel::make_cache(std::int64_t batch, std::int64_t context, a
   ModelCache cache;
   cache.batch = batch;
   cache.capacity = context + config_.meta_tokens;
-  for (const auto& sublayer : sublayers_) cache.sublayers.push_back(sublayer->make_cache({batch, cache.capacity, kv_type}));
+  for (const auto& sublayer : sublayers_) cache.sublayers.push_back(sublayer->make_cache({batch, cache.capacity, kv_type, device()}));
   return cache;
 }
 

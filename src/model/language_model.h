@@ -30,7 +30,7 @@ class LanguageModel {
   LanguageModel(const LanguageModel&) = delete;
   LanguageModel& operator=(const LanguageModel&) = delete;
 
-  // ids_BT int64 -> hidden states after the final norm [B, T, D], without the rows of the meta tokens. With a cache it
+  // ids_BT int64, on the CPU or the model's device -> hidden states after the final norm [B, T, D], without the rows of the meta tokens. With a cache it
   // continues at cache->position: the first call puts the meta tokens in front. UserError for an id outside [0, V).
   at::Tensor forward(const at::Tensor& ids_BT, ModelCache* cache = nullptr, const std::vector<HeadMask>& masks = {}) const;
   // The two ends of forward(), for passes that studies run layer by layer (model/staged_forward.h): ids [B, T] -> rows
@@ -57,6 +57,7 @@ class LanguageModel {
   std::int64_t weight_bytes() const;        // of all parameters
   std::int64_t weight_bytes_per_step() const;  // what a decoding step reads: an untied embedding is a table, not read whole
 
+  at::Device device() const { return store_.device(); }
   ParameterStore& parameters() { return store_; }
   const ParameterStore& parameters() const { return store_; }
   const std::vector<std::unique_ptr<Sublayer>>& sublayers() const { return sublayers_; }

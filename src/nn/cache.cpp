@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "kernels/decode_attention/op.h"
 
 namespace hymba {
 namespace {
@@ -18,8 +19,9 @@ KvCache::KvCache(const CacheShape& shape, std::int64_t window, std::int64_t pref
                  std::int64_t k_dim, std::int64_t v_dim)
     : window_(window), prefix_(prefix) {
   const std::int64_t slots = window < 0 ? shape.capacity : std::min(shape.capacity, prefix + window);
-  k_ = at::zeros({shape.batch, slots, kv_heads, k_dim}, shape.kv_type);
-  v_ = at::zeros({shape.batch, slots, kv_heads, v_dim}, shape.kv_type);
+  const auto options = at::TensorOptions(shape.kv_type).device(shape.device);
+  k_ = at::zeros({shape.batch, slots, kv_heads, k_dim}, options);
+  v_ = at::zeros({shape.batch, slots, kv_heads, v_dim}, options);
 }
 
 std::int64_t KvCache::bytes() const { return bytes_of(k_) + bytes_of(v_); }
@@ -122,6 +124,7 @@ void store_rows_of_type(const at::Tensor& x, const at::Tensor& cache, const F& s
 }  // namespace
 
 void KvCache::append_step(const at::Tensor& k_BKP, const at::Tensor& v_BKV, const at::Tensor& lengths_B) {
+  if (!k_.is_cpu()) return kernels::append_on_device(k_, v_, k_BKP, v_BKV, lengths_B, prefix_, is_ring());
   const std::int64_t* lengths = lengths_B.const_data_ptr<std::int64_t>();
   const std::int64_t ring = k_.size(1) - prefix_;
   const auto slot = [&](std::int64_t b) {

@@ -13,6 +13,7 @@ namespace hymba {
 struct CacheShape {
   std::int64_t batch = 1, capacity = 0;
   at::ScalarType kv_type = at::kFloat;  // of K and V: float32, bfloat16 or float16; states are always float32
+  at::Device device = at::kCPU;
 };
 
 // K and V as one attention layer sees them in one pass, in float32: key j is at position j for j < prefix, else
@@ -37,7 +38,8 @@ class KvCache {
   // Appends L positions that start at `position` and returns what queries at these positions see. They are rounded to
   // the cache's type first, so that a prompt gives the same in chunks of any size.
   KvView append(const at::Tensor& k_BLKP, const at::Tensor& v_BLKV, std::int64_t position);
-  // One decoding step: each sequence's row goes to its position lengths_B[b] - 1. Allocates nothing.
+  // One decoding step: each sequence's row goes to its position lengths_B[b] - 1 (on the cache's device). Allocates
+  // nothing. On the CPU an Error where a position has no slot; on a GPU lengths are not read back.
   void append_step(const at::Tensor& k_BKP, const at::Tensor& v_BKV, const at::Tensor& lengths_B);
 
   KvCache sequence(std::int64_t b) const;  // a view: writes go into this cache

@@ -5,6 +5,7 @@
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/index_select.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mm.h>
 
@@ -65,15 +66,16 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tens
   if (weight.scalar_type() == at::kFloat) return at::linear(x, weight);
   auto sizes = x.sizes().vec();
   const at::Tensor rows = x.reshape({-1, x.size(-1)});
+  sizes.back() = weight.size(0);
+  if (!x.is_cpu()) return kernels::gemv(rows, weight).view(sizes);
   const at::Tensor y = at::empty({rows.size(0), weight.size(0)}, x.options());
   product_out(y, rows, weight);
-  sizes.back() = weight.size(0);
   return y.view(sizes);
 }
 
 void product_out(const at::Tensor& y, const at::Tensor& x, const at::Tensor& weight, bool add) {
   if (y.numel() == 0) return;
-  if (x.size(0) <= kGemvRows) {
+  if (x.size(0) <= kGemvRows || !x.is_cpu()) {  // on a GPU gemv is the library's product
     kernels::gemv_out(y, x, weight, add);
   } else if (weight.scalar_type() == at::kFloat) {
     gemm(y, x, weight, add);
@@ -87,6 +89,10 @@ at::Tensor table_rows(const at::Tensor& table, const at::Tensor& ids, std::int64
 }
 
 void table_rows_out(const at::Tensor& y, const at::Tensor& table, const at::Tensor& ids) {
+  if (!table.is_cpu()) {
+    y.copy_(at::index_select(table.detach(), 0, ids));
+    return;
+  }
   if (table.scalar_type() == at::kBFloat16) return copy_rows<at::BFloat16>(y, table, ids);
   if (table.scalar_type() == at::kHalf) return copy_rows<at::Half>(y, table, ids);
   copy_rows<float>(y, table, ids);

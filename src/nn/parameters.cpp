@@ -54,7 +54,10 @@ at::Tensor ParameterStore::add(const std::string& name, const std::vector<std::i
       init(value, rng);
     }
   }
-  if (!meta_) value.set_requires_grad(true);
+  if (!meta_) {
+    if (value.device() != device_) value = value.to(device_);
+    value.set_requires_grad(true);
+  }
   parameters_.push_back({name, value, decay});
   return value;
 }

@@ -8,12 +8,13 @@
 #include <vector>
 
 #include "base/rng.h"
+#include "nn/device.h"
 
 namespace hymba {
 
 struct Parameter {
   std::string name;   // as in a checkpoint: "layers.0.mixer.in_proj.weight"
-  at::Tensor value;   // fp32; on the meta device if the model is only inspected
+  at::Tensor value;   // fp32, on model_device(); on the meta device if the model is only inspected
   bool decay = true;  // AdamW weight decay: off for A_log, D, norms, biases, meta tokens
   bool product = false;  // only used through nn/linear.h, so that it may be stored in 16 bits
 };
@@ -43,10 +44,12 @@ class ParameterStore {
   const Parameter* find(const std::string& name) const;
   std::int64_t count() const;  // elements of all parameters
   bool meta() const { return meta_; }
+  at::Device device() const { return meta_ ? at::Device(at::kMeta) : device_; }
 
  private:
   std::uint64_t seed_;
   bool meta_, pattern_ = false;
+  at::Device device_ = model_device();
   ParameterSource source_;
   std::vector<Parameter> parameters_;
 };

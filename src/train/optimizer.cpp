@@ -1,5 +1,6 @@
 #include "train/optimizer.h"
 
+#include <ATen/ops/_foreach_add.h>
 #include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adamw.h>
@@ -19,9 +20,9 @@ AdamW::AdamW(ParameterStore& store, const Recipe& recipe) : recipe_(recipe), gro
     Group& group = groups_[parameter.decay ? 0 : 1];
     group.params.push_back(parameter.value);
     group.names.push_back(parameter.name);
-    group.exp_avg.push_back(at::zeros(parameter.value.sizes(), at::kFloat));
-    group.exp_avg_sq.push_back(at::zeros(parameter.value.sizes(), at::kFloat));
-    group.steps.push_back(at::zeros({}, at::kFloat));
+    group.exp_avg.push_back(at::zeros_like(parameter.value.detach()));
+    group.exp_avg_sq.push_back(at::zeros_like(parameter.value.detach()));
+    group.steps.push_back(at::zeros({}, parameter.value.detach().options()));
   }
 }
 
@@ -42,8 +43,8 @@ void AdamW::step(double lr) {
   for (auto& group : groups_) {
     std::vector<at::Tensor> grads;
     for (const auto& p : group.params) grads.push_back(p.grad().defined() ? p.grad() : at::zeros_like(p));
-    for (auto& s : group.steps) s.add_(1);
     if (grads.empty()) continue;
+    at::_foreach_add_(group.steps, 1);
     at::_fused_adamw_(group.params, grads, group.exp_avg, group.exp_avg_sq, /*max_exp_avg_sqs=*/{}, group.steps, lr, recipe_.beta1,
                       recipe_.beta2, group.weight_decay, recipe_.eps, /*amsgrad=*/false, /*maximize=*/false);
   }

@@ -121,16 +121,18 @@ class Run {
   void one_step(std::int64_t steps) {
     const double lr = recipe_.lr_at(state_.step);
     optimizer_.zero_grad();
-    double loss = 0;
+    std::vector<at::Tensor> losses;
     const std::int64_t rows = recipe_.batch_at(state_.step), length = recipe_.length_at(state_.step);
     for (std::int64_t a = 0; a < recipe_.accumulate; ++a) {
       const std::uint64_t first = static_cast<std::uint64_t>((state_.step * recipe_.accumulate + a) * rows);
       const auto batch = make_batch([&](std::uint64_t b, std::span<std::int32_t> out) { job_.source->sequence(first + b, out); },
                                     rows, length);
       const at::Tensor batch_loss = model_->loss(batch.ids, batch.targets);
-      loss += batch_loss.item<double>() / static_cast<double>(recipe_.accumulate);
+      losses.push_back(batch_loss.detach());
       (recipe_.accumulate == 1 ? batch_loss : batch_loss / static_cast<double>(recipe_.accumulate)).backward();
     }
+    double loss = 0;  // read when all passes are on their way: a GPU does not wait for the host
+    for (const auto& one : losses) loss += one.item<double>() / static_cast<double>(recipe_.accumulate);
     check(loss);
     const double norm = optimizer_.clip();
     if (!std::isfinite(norm)) stop("the gradient norm is not finite", loss);
@@ -224,7 +226,8 @@ ValidationLoss validation_loss(const LanguageModel& model, const TokenSource& so
     const auto b = make_batch(
         [&](std::uint64_t i, std::span<std::int32_t> out) { source.validation(static_cast<std::uint64_t>(first) + i, out); }, n, length);
     const at::Tensor logits = model.logits(model.forward(b.ids)).view({n * length, -1});
-    const at::Tensor all = at::cross_entropy_loss(logits, b.targets.view({-1}), {}, /*reduction=none*/ 0, /*ignore_index=*/-1).view({n, length});
+    const at::Tensor all = at::cross_entropy_loss(logits, b.targets.view({-1}).to(logits.device()), {}, /*reduction=none*/ 0, /*ignore_index=*/-1)
+                               .view({n, length}).to(at::kCPU);
     const at::Tensor counted = b.targets.ne(-1).sum(1);
     const at::Tensor each = all.sum(1) / counted.clamp_min(1);
     tokens += counted.sum().item<std::int64_t>();
