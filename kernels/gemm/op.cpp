@@ -114,7 +114,7 @@ struct Linear : torch::autograd::Function<Linear> {
 
 bool prefers_small_gemm(const at::Tensor& x, const at::Tensor& weight) {
   static const bool chosen = own_gemm();
-  return chosen && weight.scalar_type() == at::kFloat && weight.numel() <= kMostWeights && x.numel() > 8 * x.size(-1);
+  return chosen && x.is_cpu() && weight.scalar_type() == at::kFloat && weight.numel() <= kMostWeights && x.numel() > 8 * x.size(-1);
 }
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& residual) {
