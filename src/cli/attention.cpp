@@ -96,7 +96,7 @@ void add_maps(const StudyModel& model, const std::vector<std::int32_t>& prompt, 
   }
 }
 
-std::vector<Record> measure(const StudyModel& model, const Invocation& invocation) {
+std::vector<Record> measure_attention(const StudyModel& model, const Invocation& invocation) {
   const auto sets = open_prompts(model, invocation);
   require(invocation.get<std::int64_t>("length") <= 4096, "--length {}: whole maps are built, so 4096 tokens at most", invocation.get<std::int64_t>("length"));
   using Key = std::tuple<std::int64_t, std::string, std::int64_t>;  // layer, branch, head
@@ -125,8 +125,8 @@ std::vector<Record> measure(const StudyModel& model, const Invocation& invocatio
   return records;
 }
 
-void run(const Invocation& invocation) {
-  const auto records = measure_models(invocation, "attention", prompt_options_text(invocation), [&](const StudyModel& model) { return measure(model, invocation); });
+void run_attention_command(const Invocation& invocation) {
+  const auto records = measure_models(invocation, "attention", prompt_options_text(invocation), [&](const StudyModel& model) { return measure_attention(model, invocation); });
   reports::Table table({{"design", reports::Align::kLeft}, {"domain", reports::Align::kLeft}, {"layer"}, {"branch", reports::Align::kLeft}, {"head"}, {"meta %"}, {"bos %"},
                         {"self %"}, {"cross %"}, {"entropy"}});
   for (const auto& r : records) {
@@ -155,7 +155,7 @@ Command attention_command() {
   c.min_arguments = 1;
   c.max_arguments = 1000;
   c.options = [](boost::program_options::options_description& o) { add_prompt_options(o, 96, 4); };
-  c.run = run;
+  c.run = run_attention_command;
   return c;
 }
 

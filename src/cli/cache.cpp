@@ -14,7 +14,7 @@ double bytes_of(const std::string& dtype) {
   user_error("--dtype {}: expected fp32, fp16 or bf16", dtype);
 }
 
-void run(const Invocation& invocation) {
+void run_cache_command(const Invocation& invocation) {
   CacheQuery query;
   query.context = invocation.get<std::int64_t>("context");
   require(query.context > 0, "--context {}: expected a positive number of tokens", query.context);
@@ -59,7 +59,7 @@ Command cache_command() {
         "accounting", po::value<std::string>()->default_value("exact"), "exact: every byte a generating model holds; paper: Table 1's rules")(
         "size", po::value<std::string>()->default_value("paper"), "paper, quick or smoke");
   };
-  c.run = run;
+  c.run = run_cache_command;
   return c;
 }
 

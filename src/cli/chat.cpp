@@ -84,7 +84,7 @@ void end_reads_on_interrupt() {
   ::sigaction(SIGINT, &action, nullptr);
 }
 
-void run(const Invocation& invocation) {
+void run_chat_command(const Invocation& invocation) {
   require(!invocation.json, "chat is for a person at a terminal; use generate --format json");
   require(invocation.get<std::string>("turn").find(kPlace) != std::string::npos,
           "--turn: expected {{}} where what you say belongs");
@@ -133,7 +133,7 @@ Command chat_command() {
         "context", po::value<std::int64_t>()->default_value(4096), "tokens of the whole conversation");
     add_generation_options(o);
   };
-  c.run = run;
+  c.run = run_chat_command;
   return c;
 }
 

@@ -50,8 +50,6 @@ fs::path home_folder() {
   fail("cannot find ablations/base.ini above the program; set HYMBA_HOME to the project's folder");
 }
 
-std::string commit() { return HYMBA_COMMIT; }
-
 std::string host() {
   std::string model = "unknown processor";
   std::ifstream cpuinfo("/proc/cpuinfo");

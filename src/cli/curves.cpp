@@ -27,7 +27,7 @@ std::vector<std::string> stages_of(const nlohmann::json& curve) {
   return stages;
 }
 
-std::vector<Record> measure(const StudyModel& model, const Invocation& invocation) {
+std::vector<Record> measure_curves(const StudyModel& model, const Invocation& invocation) {
   const auto& state = model.loaded.state;
   require(!state.curve.empty(), "{}: this model keeps no training curve (only runs of `train` and `roadmap` do)", model.path);
   std::vector<Record> records;
@@ -66,10 +66,10 @@ std::vector<Record> measure(const StudyModel& model, const Invocation& invocatio
   return records;
 }
 
-void run(const Invocation& invocation) {
+void run_curves_command(const Invocation& invocation) {
   std::string options = std::to_string(invocation.get<std::int64_t>("validation"));
   for (const auto& path : invocation.list("data")) options += " " + path;
-  const auto records = measure_models(invocation, "curves", options, [&](const StudyModel& model) { return measure(model, invocation); });
+  const auto records = measure_models(invocation, "curves", options, [&](const StudyModel& model) { return measure_curves(model, invocation); });
   reports::Table table({{"design", reports::Align::kLeft}, {"tokens"}, {"loss at the end"}, {"held-out loss"}, {"loss", reports::Align::kLeft}, {"learning rate", reports::Align::kLeft}});
   for (std::size_t i = 0; i < records.size();) {
     std::size_t end = i;
@@ -109,7 +109,7 @@ Command curves_command() {
     o.add_options()("data", po::value<std::vector<std::string>>()->composing(), "the text that models of real text were trained on, for their held-out part; repeatable")(
         "validation", po::value<std::int64_t>()->default_value(64), "held-out sequences");
   };
-  c.run = run;
+  c.run = run_curves_command;
   return c;
 }
 

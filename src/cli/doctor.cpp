@@ -37,7 +37,7 @@ std::string torch_version() {
   return "unknown";
 }
 
-void run(const Invocation& invocation) {
+void run_doctor_command(const Invocation& invocation) {
   const auto host_text = host();
   const std::string nvcc = find_program("nvcc", {"/usr/local/cuda/bin"});
   std::error_code error;
@@ -87,7 +87,7 @@ Command doctor_command() {
   c.name = "doctor";
   c.summary = "what was found here: processor level, threads, memory, LibTorch, CUDA, data";
   c.example = "  hymba doctor\n  HYMBA_ISA=avx2 hymba doctor";
-  c.run = run;
+  c.run = run_doctor_command;
   return c;
 }
 

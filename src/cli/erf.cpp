@@ -10,7 +10,7 @@
 namespace hymba::cli {
 namespace {
 
-std::vector<Record> measure(const StudyModel& model, const Invocation& invocation) {
+std::vector<Record> measure_erf(const StudyModel& model, const Invocation& invocation) {
   const auto length = invocation.get<std::int64_t>("length");
   const auto field = eval::receptive_field(model.model(), prompt_rows(open_prompts(model, invocation)), invocation.get<int>("probes"), invocation.seed);
   CacheQuery query;
@@ -47,9 +47,9 @@ std::vector<Record> measure(const StudyModel& model, const Invocation& invocatio
   return records;
 }
 
-void run(const Invocation& invocation) {
+void run_erf_command(const Invocation& invocation) {
   const auto options = fmt::format("{} {} {}", prompt_options_text(invocation), invocation.get<int>("probes"), invocation.get<std::int64_t>("context"));
-  const auto records = measure_models(invocation, "erf", options, [&](const StudyModel& model) { return measure(model, invocation); });
+  const auto records = measure_models(invocation, "erf", options, [&](const StudyModel& model) { return measure_erf(model, invocation); });
   reports::Table table({{"design", reports::Align::kLeft}, {"mean distance"}, {"stderr"}, {"90 % within"}, {"of meta tokens"}, {"cache MB"}});
   for (const auto& r : records) {
     if (r.metric != "mean_distance") continue;
@@ -80,7 +80,7 @@ Command erf_command() {
     o.add_options()("probes", po::value<int>()->default_value(4), "random directions for the gradient of a prompt")(
         "context", po::value<std::int64_t>()->default_value(8000), "tokens whose cache is counted (fp16, the paper's accounting)");
   };
-  c.run = run;
+  c.run = run_erf_command;
   return c;
 }
 

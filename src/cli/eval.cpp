@@ -35,7 +35,7 @@ void print(const Invocation& invocation, const std::vector<Job>& jobs) {
   if (!invocation.json) print_text(table.to_terminal({terminal_width(), use_colour()}));
 }
 
-void run(const Invocation& invocation) {
+void run_eval_command(const Invocation& invocation) {
   const auto loaded = load_model(invocation.arguments[0]);
   const auto spec = invocation.has("tokenizer") ? invocation.get<std::string>("tokenizer") : loaded.state.tokenizer;
   require(!spec.empty(), "{}: no tokenizer in this folder; give one by --tokenizer FILE", invocation.arguments[0]);
@@ -118,7 +118,7 @@ Command eval_command() {
         "limit", po::value<std::int64_t>()->default_value(0), "items of a task; 0: all")("shots", po::value<int>()->default_value(0), "worked examples before an item")(
         "max-length", po::value<std::int64_t>()->default_value(1024), "tokens the model reads at most")("log-samples", "write samples_TASK.jsonl into --out");
   };
-  c.run = run;
+  c.run = run_eval_command;
   return c;
 }
 

@@ -75,7 +75,7 @@ void report(const Invocation& invocation, const Generator& g, const GenerateResu
       r.prompt_tokens, r.new_tokens, prefill, decode, weights / 1e9, static_cast<double>(r.cache_bytes) / 1e6);
 }
 
-void run(const Invocation& invocation) {
+void run_generate_command(const Invocation& invocation) {
   require(invocation.has("prompt") != invocation.has("prompt-ids"),
           "generate: give one of --prompt TEXT and --prompt-ids 1,2,3");
   const auto max_new = invocation.get<std::int64_t>("max-new-tokens");
@@ -130,7 +130,7 @@ Command generate_command() {
                                           "show tokens as they come; with --format json one object a token first");
     add_generation_options(o);
   };
-  c.run = run;
+  c.run = run_generate_command;
   return c;
 }
 

@@ -177,7 +177,7 @@ void print(const Invocation& invocation, const std::vector<Record>& records) {
   if (!invocation.json) print_text(table.to_terminal({terminal_width(), use_colour()}) + speedups);
 }
 
-void run(const Invocation& invocation) {
+void run_heads_command(const Invocation& invocation) {
   auto options = read_options(invocation);
   const auto model = open_study_model(invocation.arguments[0]);
   eval::list_removals(model.model(), options.layers, options.branch, options.per_head);  // a mistake shows before the work
@@ -222,7 +222,7 @@ Command heads_command() {
         "max-length", po::value<std::int64_t>()->default_value(1024), "tokens the model reads at most")(
         "speedup", "measure what sharing the lower layers saves, on 32 items of the first task");
   };
-  c.run = run;
+  c.run = run_heads_command;
   return c;
 }
 

@@ -8,7 +8,7 @@
 namespace hymba::cli {
 namespace {
 
-void run(const Invocation& invocation) {
+void run_logits_command(const Invocation& invocation) {
   const auto input = invocation.get<std::string>("input");
   require(!input.empty(), "hymba logits: --input FILE.safetensors with input_ids [B, T] is needed");
   require(!invocation.out.empty(), "hymba logits: --out FILE.safetensors is needed");
@@ -56,7 +56,7 @@ Command logits_command() {
                     "safetensors file with input_ids [B, T] int64")(
         "hidden", "also embeddings [B, M+T, D] (meta tokens in front) and layer.N.output, what leaves block N");
   };
-  c.run = run;
+  c.run = run_logits_command;
   return c;
 }
 

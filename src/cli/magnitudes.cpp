@@ -9,7 +9,7 @@
 namespace hymba::cli {
 namespace {
 
-std::vector<Record> measure(const StudyModel& model, const Invocation& invocation) {
+std::vector<Record> measure_magnitudes(const StudyModel& model, const Invocation& invocation) {
   std::vector<Record> records;
   for (const auto& m : eval::branch_magnitudes(model.model(), prompt_rows(open_prompts(model, invocation)))) {
     for (const auto& [metric, value] : {std::pair<const char*, double>{"output", m.output}, {"gate", m.gate}, {"fused", m.fused}}) {
@@ -26,8 +26,8 @@ std::vector<Record> measure(const StudyModel& model, const Invocation& invocatio
   return records;
 }
 
-void run(const Invocation& invocation) {
-  const auto records = measure_models(invocation, "magnitudes", prompt_options_text(invocation), [&](const StudyModel& model) { return measure(model, invocation); });
+void run_magnitudes_command(const Invocation& invocation) {
+  const auto records = measure_models(invocation, "magnitudes", prompt_options_text(invocation), [&](const StudyModel& model) { return measure_magnitudes(model, invocation); });
   reports::Table table({{"design", reports::Align::kLeft}, {"layer"}, {"branch", reports::Align::kLeft}, {"what", reports::Align::kLeft}, {"value"}});
   for (const auto& r : records) {
     if (invocation.json) {
@@ -49,7 +49,7 @@ Command magnitudes_command() {
   c.min_arguments = 1;
   c.max_arguments = 1000;
   c.options = [](boost::program_options::options_description& o) { add_prompt_options(o, 128, 4); };
-  c.run = run;
+  c.run = run_magnitudes_command;
   return c;
 }
 

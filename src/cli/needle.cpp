@@ -39,7 +39,7 @@ std::unique_ptr<eval::Haystack> open_haystack(const StudyModel& model, const dat
   return eval::text_haystack(*model.tokenizer, text.substr(0, 4 << 20));
 }
 
-std::vector<Record> measure(const StudyModel& model, const Invocation& invocation) {
+std::vector<Record> measure_needle(const StudyModel& model, const Invocation& invocation) {
   std::unique_ptr<data::World> world;
   if (model.world) world = std::make_unique<data::World>(world_of_spec(model.loaded.state.tokenizer));
   const auto haystack = open_haystack(model, world.get(), invocation.list("data"));
@@ -107,10 +107,10 @@ void print_lengths(const std::vector<Record>& records) {
   print_text(table.to_terminal({terminal_width(), use_colour()}) + "accuracy: mean over depths; by depth: from the start of the text (left) to its end, 0 to 100 %; *: longer than the sequences of training\n");
 }
 
-void run(const Invocation& invocation) {
+void run_needle_command(const Invocation& invocation) {
   const auto options = fmt::format("means {} {} {} {}", invocation.has("lengths") ? invocation.get<std::string>("lengths") : "",
                                    invocation.get<std::int64_t>("depths"), invocation.get<std::int64_t>("items"), join(invocation.list("data"), ","));
-  const auto records = measure_models(invocation, "needle", options, [&](const StudyModel& model) { return measure(model, invocation); });
+  const auto records = measure_models(invocation, "needle", options, [&](const StudyModel& model) { return measure_needle(model, invocation); });
   if (invocation.json) {
     print_json_cells(records);
   } else {
@@ -135,7 +135,7 @@ Command needle_command() {
         "items", po::value<std::int64_t>()->default_value(50), "needles a cell")(
         "data", po::value<std::vector<std::string>>()->composing(), "text files for the haystack (models of real text); repeatable");
   };
-  c.run = run;
+  c.run = run_needle_command;
   return c;
 }
 

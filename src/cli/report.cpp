@@ -105,7 +105,7 @@ std::string write_png(const fs::path& svg) {
   return png;
 }
 
-void run(const Invocation& invocation) {
+void run_report_command(const Invocation& invocation) {
   std::vector<std::string> notes;
   const auto records = read_results(invocation.arguments, &notes);
   for (const auto& note : notes) log_event("report.warning {}", note);
@@ -148,7 +148,7 @@ Command report_command() {
     o.add_options()("png", "every figure as PNG too (needs rsvg-convert of librsvg2-bin)")(
         "findings", boost::program_options::value<std::string>(), "also write the comparison with the paper's figures to this file (Markdown)");
   };
-  c.run = run;
+  c.run = run_report_command;
   return c;
 }
 

@@ -122,7 +122,7 @@ void list_keys(const Invocation& invocation) {
   }
 }
 
-void run(const Invocation& invocation) {
+void run_show_command(const Invocation& invocation) {
   if (invocation.values.count("keys") != 0) return list_keys(invocation);
   if (invocation.arguments.empty() && !invocation.has("diff")) return list_designs(invocation);
   const auto size = invocation.get<std::string>("size");
@@ -154,7 +154,7 @@ Command show_command() {
     o.add_options()("size", po::value<std::string>()->default_value("paper"), "paper, quick or smoke")(
         "diff", po::value<std::string>()->default_value(""), "another design; shows what differs")("keys", "every key a design may have");
   };
-  c.run = run;
+  c.run = run_show_command;
   return c;
 }
 

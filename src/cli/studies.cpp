@@ -136,7 +136,7 @@ std::vector<Job> all_jobs(const Invocation& invocation, const std::vector<std::s
   return jobs;
 }
 
-void run(const Invocation& invocation) {
+void run_studies_command(const Invocation& invocation) {
   for (const auto& path : invocation.arguments)
     require(fs::is_directory(fs::path(path) / "runs"), "{}: expected a results folder of `roadmap`, with the trained models in runs/", path);
   const fs::path results = invocation.arguments[0];
@@ -179,7 +179,7 @@ Command studies_command() {
         "data", po::value<std::vector<std::string>>()->composing(), "models of real text: folder with tasks and texts; repeatable")(
         "with", po::value<std::vector<std::string>>()->composing(), "further results for the page, as reports/throughput; repeatable");
   };
-  c.run = run;
+  c.run = run_studies_command;
   return c;
 }
 

@@ -111,7 +111,7 @@ std::pair<std::size_t, std::size_t> read_shard(const std::string& text) {
   return {static_cast<std::size_t>(i - 1), static_cast<std::size_t>(n)};
 }
 
-void run(const Invocation& invocation) {
+void run_sweep_command(const Invocation& invocation) {
   const auto size = invocation.get<std::string>("size");
   const auto axes = read_axes(invocation.list("vary"));
   const auto library = open_designs();
@@ -173,7 +173,7 @@ Command sweep_command() {
         "data", po::value<std::vector<std::string>>()->composing(), "train on this text instead of the synthetic world; repeatable")(
         "tasks", po::value<std::vector<std::string>>()->composing(), "with --data: folder with the real tasks' files; repeatable");
   };
-  c.run = run;
+  c.run = run_sweep_command;
   return c;
 }
 

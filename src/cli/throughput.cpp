@@ -226,7 +226,7 @@ void print_column_json(const std::vector<ThroughputRow>& rows, const ThroughputO
   }
 }
 
-void run(const Invocation& invocation) {
+void run_throughput_command(const Invocation& invocation) {
   const auto size = invocation.get<std::string>("size"), dtype = invocation.get<std::string>("dtype");
   auto options = read_options(invocation, size);
   std::vector<std::vector<ThroughputRow>> columns;
@@ -279,7 +279,7 @@ Command throughput_command() {
         "rounds", po::value<int>(), "timed stretches of each design, interleaved; default: the size's")(
         "steps", po::value<int>(), "decode steps of a stretch; default: the size's");
   };
-  c.run = run;
+  c.run = run_throughput_command;
   return c;
 }
 

@@ -40,7 +40,7 @@ void print_tradeoff(const reports::Roadmap& roadmap, bool json) {
 
 namespace {
 
-void run(const Invocation& invocation) {
+void run_tradeoff_command(const Invocation& invocation) {
   std::vector<Record> records;
   std::vector<std::string> warnings;
   for (const auto& path : invocation.arguments) {
@@ -71,7 +71,7 @@ Command tradeoff_command() {
   c.example = "  hymba tradeoff results/roadmap-quick --out figures";
   c.min_arguments = 1;
   c.max_arguments = 10000;
-  c.run = run;
+  c.run = run_tradeoff_command;
   return c;
 }
 

@@ -23,7 +23,7 @@ Recipe recipe_of(const Invocation& invocation, const std::string& size) {
   return recipe;
 }
 
-void run(const Invocation& invocation) {
+void run_train_command(const Invocation& invocation) {
   const auto size = invocation.get<std::string>("size");
   const auto data = open_data(invocation.list("data"), invocation.get<std::string>("tokenizer"), size, invocation.overrides);
   const auto design = open_design(invocation.arguments[0], size, invocation,
@@ -99,7 +99,7 @@ Command train_command() {
         "steps", po::value<std::int64_t>(), "optimizer steps")("tokens", po::value<std::int64_t>(), "tokens, instead of steps")(
         "resume", "go on from the newest checkpoint in --out");
   };
-  c.run = run;
+  c.run = run_train_command;
   return c;
 }
 

@@ -38,7 +38,7 @@ void show_items(const Invocation& invocation, const data::World& world, int n) {
   }
 }
 
-void run(const Invocation& invocation) {
+void run_world_command(const Invocation& invocation) {
   const data::World world(invocation.seed, open_world_options(invocation.get<std::string>("size"), invocation.overrides));
   const auto documents = invocation.get<std::int64_t>("documents"), items = invocation.get<std::int64_t>("items");
   require(documents >= 0 && items >= 0, "--documents and --items: expected 0 or more");
@@ -60,7 +60,7 @@ Command world_command() {
         "documents", po::value<std::int64_t>()->default_value(5), "how many documents")("items", po::value<std::int64_t>()->default_value(0), "items of each task")(
         "kind", po::value<std::string>()->default_value(""), "only documents of this kind: facts, records, passages, songs ...");
   };
-  c.run = run;
+  c.run = run_world_command;
   return c;
 }
 
