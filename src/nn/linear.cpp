@@ -24,6 +24,8 @@ constexpr std::int64_t kGemvRows = 8;
 // Floats of a widened tile of a 16-bit weight: 256 KB stay in the second-level cache until the gemm has read them.
 constexpr std::int64_t kTileFloats = 1 << 16;
 
+thread_local bool bf16_products = false;
+
 void gemm(const at::Tensor& y, const at::Tensor& x, const at::Tensor& weight, bool add) {
   if (add) {
     at::addmm_out(const_cast<at::Tensor&>(y), y, x, weight.t());
@@ -60,7 +62,23 @@ void copy_rows(const at::Tensor& y, const at::Tensor& table, const at::Tensor& i
 
 }  // namespace
 
+Bf16Products::Bf16Products(bool on) : before_(bf16_products) { bf16_products = on; }
+
+Bf16Products::~Bf16Products() { bf16_products = before_; }
+
+bool Bf16Products::supported() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512bf16") != 0;
+#else
+  return false;
+#endif
+}
+
 at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& residual) {
+  if (bf16_products && x.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat) {
+    const at::Tensor y = at::linear(x.to(at::kBFloat16), weight.to(at::kBFloat16)).to(at::kFloat);
+    return residual.defined() ? residual + y : y;
+  }
   if (kernels::prefers_small_gemm(x, weight)) return kernels::linear(x, weight, residual);
   if (residual.defined()) return residual + product(x, weight);
   if (weight.scalar_type() == at::kFloat) return at::linear(x, weight);

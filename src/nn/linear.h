@@ -1,5 +1,5 @@
-// Linear layers and tables of rows whose weights may be stored in 16 bits. Arithmetic is float32 always: on processors
-// without bf16 products the library's own 16-bit gemm is a hundred times slower than its sgemm.
+// Linear layers and tables of rows whose weights may be stored in 16 bits. Arithmetic is float32 unless training asks
+// for products in bf16: on processors without them the library's own 16-bit gemm is a hundred times slower than sgemm.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -11,6 +11,21 @@ namespace hymba {
 // x [..., I] -> x weight_OI^T [..., O], plus the residual where there is one. float32 weights: differentiable. 16-bit
 // weights: widened tile by tile.
 at::Tensor product(const at::Tensor& x, const at::Tensor& weight_OI, const at::Tensor& residual = {});
+
+// While one lives, this thread's product() rounds float32 x and weight to bf16, multiplies them with sums in float32 and
+// gives float32, forward and (for what was computed meanwhile) backward; weights and their gradients stay float32.
+class Bf16Products {
+ public:
+  explicit Bf16Products(bool on);
+  ~Bf16Products();
+  Bf16Products(const Bf16Products&) = delete;
+  Bf16Products& operator=(const Bf16Products&) = delete;
+  // The processor multiplies bf16 (AVX-512 BF16; every processor with AMX has it too).
+  static bool supported();
+
+ private:
+  bool before_;
+};
 
 // y_BO = x_BI weight_OI^T, plus what y_BO holds where `add`. Rows may be strided, last axes are dense. Few rows read
 // the weight once, at the speed of memory; many go to the library's gemm.

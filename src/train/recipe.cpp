@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "nn/linear.h"
 
 namespace hymba {
 
@@ -27,6 +28,8 @@ po::options_description Recipe::options() {
       "train.eps", po::value(&eps)->default_value(1e-8), "AdamW")(
       "train.clip", po::value(&clip)->default_value(1.0), "largest gradient norm; 0: no clipping")(
       "train.spike", po::value(&spike)->default_value(3.0), "nats above the running loss that stop a run; 0: never")(
+      "train.autocast", po::value(&autocast)->default_value("none"),
+      "none, or bf16: matrix products in bf16 over float32 weights (needs AVX-512 BF16)")(
       "train.log_every", po::value(&log_every)->default_value(20), "steps between points of the loss curve")(
       "train.checkpoint_every", po::value(&checkpoint_every)->default_value(500), "steps between checkpoints");
   return o;
@@ -42,6 +45,10 @@ void Recipe::check() const {
   require(short_length == 0 || (short_length < length && length % short_length == 0),
           "recipe: train.short_length = {} must divide train.length = {}", short_length, length);
   require(schedule == "cosine" || schedule == "wsd", "recipe: train.schedule = {}: expected cosine or wsd", schedule);
+  require(autocast == "none" || autocast == "bf16", "recipe: train.autocast = {}: expected none or bf16", autocast);
+  require(autocast == "none" || Bf16Products::supported(),
+          "recipe: train.autocast = bf16 needs a processor with AVX-512 BF16 or AMX, and this one has neither: products in bf16 would be "
+          "many times slower than float32. Leave it at none");
   require(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1 && eps > 0 && clip >= 0 && spike >= 0 && weight_decay >= 0,
           "recipe: beta1 and beta2 must be in [0, 1), eps positive, clip, spike and weight_decay not negative");
 }

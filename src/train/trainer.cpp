@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/text.h"
+#include "nn/linear.h"
 
 namespace hymba {
 namespace {
@@ -127,7 +128,10 @@ class Run {
       const std::uint64_t first = static_cast<std::uint64_t>((state_.step * recipe_.accumulate + a) * rows);
       const auto batch = make_batch([&](std::uint64_t b, std::span<std::int32_t> out) { job_.source->sequence(first + b, out); },
                                     rows, length);
-      const at::Tensor batch_loss = model_->loss(batch.ids, batch.targets);
+      const at::Tensor batch_loss = [&] {
+        const Bf16Products products(recipe_.autocast == "bf16");
+        return model_->loss(batch.ids, batch.targets);
+      }();
       losses.push_back(batch_loss.detach());
       (recipe_.accumulate == 1 ? batch_loss : batch_loss / static_cast<double>(recipe_.accumulate)).backward();
     }
@@ -204,6 +208,7 @@ std::string run_hash(const Design& design, const Recipe& recipe, const TokenSour
   text += fmt::format("|{} {} {} {}|{} {} {} {} {}|{} {} {} {} {} {}|{} {}", r.tokens, r.batch, r.length, r.accumulate, r.lr, r.min_lr, r.warmup,
                       r.decay, r.schedule, r.weight_decay, r.beta1, r.beta2, r.eps, r.clip, r.spike,
                       r.short_length, r.short_part);
+  if (r.autocast != "none") text += "|autocast " + r.autocast;  // the hashes of older runs stay as they are
   text += fmt::format("|{}|{}", source.hash(), seed);
   return hex64(hash64(text));
 }
