@@ -1,4 +1,4 @@
-// The real program from outside: output, exit codes, resume after kill -9, bad input.
+// The real program from outside: output, exit codes, resume after kill -9 and a full disk, bad input.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -47,6 +47,9 @@ TEST(Cli, MistakesAreNamedWithTheirRemedy) {
   EXPECT_MISTAKE("show 9 --attention.heads=15", "not a multiple");
   EXPECT_MISTAKE("show 9 --attention.heads=many", "attention.heads = 'many'");
   EXPECT_MISTAKE("show 9 --size huge", "paper");
+  EXPECT_MISTAKE("show 9 --size ''", "--size ''");
+  EXPECT_MISTAKE("show 9 --layers=100000000", "layers = 100000000", "at most 10000");
+  EXPECT_MISTAKE("show 9 --layers=-1", "must be positive", "-1");
   EXPECT_MISTAKE("roadmap --rows 14", "14 is outside 1-13");
   EXPECT_MISTAKE("roadmap --rows ''x", "whole number");
   EXPECT_MISTAKE("roadmap --data /nowhere.txt --tasks /nowhere", "/nowhere.txt");
@@ -70,6 +73,7 @@ TEST(Cli, OwnDesignFilesAreReadAndTheirErrorsNameTheLine) {
 
 std::string weights_of(const fs::path& out) {
   fs::path newest;
+  if (!fs::exists(out)) return "";
   for (const auto& entry : fs::directory_iterator(out)) {
     if (fs::exists(entry.path() / "model.safetensors") && entry.path() > newest) newest = entry.path();
   }
@@ -92,6 +96,26 @@ TEST(Train, KilledAndResumedRunsEqualAnUninterruptedOneBitForBit) {
   EXPECT_GT(kills, 0);
   ASSERT_FALSE(weights_of(whole).empty());
   EXPECT_TRUE(weights_of(whole) == weights_of(broken)) << "after " << kills << " kills";
+}
+
+TEST(Train, AFullDiskLeavesTheLastCheckpointAndTheRunGoesOnBitForBit) {
+  const std::string arguments = "train 13 --size smoke --steps 60 --train.checkpoint_every=9 --threads 2 --seed 4 --out ";
+  const auto whole = scratch("room"), full = scratch("no_room");
+  ASSERT_EQ(run(arguments + whole.string()).code, 0);
+  // Stopped once, so that a checkpoint is there (ctrl-C writes one, whenever it comes after the start).
+  for (int wait = 1000; weights_of(full).empty(); wait += 500) {
+    const auto stopped = run(arguments + full.string() + " --resume", wait, SIGINT);
+    ASSERT_EQ(stopped.code, 130) << stopped.err;
+  }
+  const auto before = weights_of(full);
+  const auto failed = run(arguments + full.string() + " --resume", 0, 0, "ulimit -f 64");  // KiB: no room for weights
+  EXPECT_EQ(failed.code, 1) << failed.err;
+  for (const char* word : {"model.safetensors: cannot write", "make room", "Last good checkpoint: "})
+    EXPECT_NE(failed.err.find(word), std::string::npos) << word << " in " << failed.err;
+  EXPECT_TRUE(weights_of(full) == before);
+  const auto last = run(arguments + full.string() + " --resume");
+  ASSERT_EQ(last.code, 0) << last.err;
+  EXPECT_TRUE(weights_of(whole) == weights_of(full));
 }
 
 TEST(Train, AFinishedRunIsNotOverwrittenAndDamageIsNamed) {
@@ -163,7 +187,7 @@ TEST(Roadmap, TrainsAndScoresOnRealTextFiles) {
   EXPECT_MISTAKE(fmt::format("train 6 --size smoke --data {}", (folder / "binary.txt").string()), "binary.txt");
 }
 
-TEST(Roadmap, TwoRunsInOneFolderAndAFullDisk) {
+TEST(Roadmap, TwoRunsInOneFolder) {
   const auto out = scratch("locked");
   const FolderLock lock(out);
   EXPECT_MISTAKE("roadmap --size smoke --rows 1 --out " + out.string(), "another run is using this folder");

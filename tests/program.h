@@ -33,11 +33,12 @@ struct Outcome {
   std::string out, err;
 };
 
-// Starts the program; kill_after > 0: kill -9 (or `signal`) after that many milliseconds.
-inline Outcome run(const std::string& arguments, int kill_after = 0, int signal = SIGKILL) {
+// Starts the program; kill_after > 0: kill -9 (or `signal`) after that many milliseconds. `before`: shell commands that
+// prepare its surroundings ("ulimit -f 64").
+inline Outcome run(const std::string& arguments, int kill_after = 0, int signal = SIGKILL, const std::string& before = ":") {
   const auto out = scratch("stdout"), err = scratch("stderr");
   const std::string command =
-      fmt::format("exec {} {} >'{}' 2>'{}'", HYMBA_PROGRAM, arguments, out.string(), err.string());
+      fmt::format("{}; exec {} {} >'{}' 2>'{}'", before, HYMBA_PROGRAM, arguments, out.string(), err.string());
   const pid_t child = ::fork();
   if (child == 0) {
     ::signal(SIGHUP, SIG_DFL);  // whatever the test itself was started with

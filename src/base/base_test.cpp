@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
+#include <csignal>
 #include <fstream>
 #include <set>
 
@@ -56,6 +59,56 @@ TEST(Files, AppenderCutsHalfALineAndLocksOutASecondWriter) {
     EXPECT_THROW(LineAppender second(path), UserError);
   }
   EXPECT_EQ(read_file(path), "{\"a\":1}\n{\"c\":2}\n");
+}
+
+// No file of this process may grow beyond `bytes` while this lives: what a full disk looks like from inside.
+class NoRoom {
+ public:
+  explicit NoRoom(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit now{bytes, before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &now);
+  }
+  ~NoRoom() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, handler_);
+  }
+
+ private:
+  void (*handler_)(int);
+  rlimit before_{};
+};
+
+template <class Write>
+std::string error_of(const Write& write) {
+  try {
+    write();
+  } catch (const UserError&) {
+    return "a full disk is not the user's mistake";
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(Files, AFullDiskNamesFileAndRemedyAndCostsNothingWritten) {
+  const auto path = temporary("records.jsonl"), whole = temporary("whole");
+  write_file_atomic(whole, "old");
+  LineAppender appender(path);
+  appender.append("{\"a\":1}");
+  {
+    const NoRoom no_room(12);
+    const auto appended = error_of([&] { appender.append("{\"b\":22222222}"); });
+    EXPECT_NE(appended.find("records.jsonl: cannot append: "), std::string::npos) << appended;
+    EXPECT_NE(appended.find("make room"), std::string::npos) << appended;
+    const auto replaced = error_of([&] { write_file_atomic(whole, std::string(100, 'x')); });
+    EXPECT_NE(replaced.find("whole: cannot write 100 bytes: "), std::string::npos) << replaced;
+  }
+  EXPECT_EQ(read_file(path), "{\"a\":1}\n");
+  EXPECT_EQ(read_file(whole), "old");
+  EXPECT_FALSE(std::filesystem::exists(whole.string() + fmt::format(".part{}", ::getpid())));
+  appender.append("{\"c\":3}");
+  EXPECT_EQ(read_file(path), "{\"a\":1}\n{\"c\":3}\n");
 }
 
 TEST(Files, MissingFileNamesItself) {

@@ -40,6 +40,12 @@ void sync_folder_of(const std::filesystem::path& path) {
 
 }  // namespace
 
+std::string write_error(int error) {
+  const std::string text = std::strerror(error);
+  if (error != ENOSPC && error != EDQUOT && error != EFBIG) return text;
+  return text + "; make room there or choose another --out: what was finished is kept, and the same command goes on from it";
+}
+
 std::string read_file(const std::filesystem::path& path) {
   const MappedFile file(path);
   return std::string(file.view());
@@ -49,14 +55,14 @@ void write_file_atomic(const std::filesystem::path& path, std::string_view bytes
   if (path.has_parent_path()) make_folder(path.parent_path());
   const std::string part = fmt::format("{}.part{}", path.string(), ::getpid());
   const int fd = ::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (fd < 0) fail("{}: cannot write: {}", path.string(), std::strerror(errno));
+  if (fd < 0) fail("{}: cannot write: {}", path.string(), write_error(errno));
   int error = write_all(fd, bytes);
   if (error == 0 && ::fsync(fd) != 0) error = errno;
   if (::close(fd) != 0 && error == 0) error = errno;
   if (error == 0 && ::rename(part.c_str(), path.c_str()) != 0) error = errno;
   if (error != 0) {
     ::unlink(part.c_str());
-    fail("{}: cannot write {} bytes: {}", path.string(), bytes.size(), std::strerror(error));
+    fail("{}: cannot write {} bytes: {}", path.string(), bytes.size(), write_error(error));
   }
   sync_folder_of(path);
 }
@@ -121,13 +127,13 @@ void LineAppender::append(std::string_view line) {
   const off_t before = ::lseek(fd_, 0, SEEK_END);
   if (const int error = write_all(fd_, bytes); error != 0) {
     // What was written of the line goes again, so that the file stays whole lines.
-    if (::ftruncate(fd_, before) != 0) fail("{}: {}, and half a line stays", path_.string(), std::strerror(error));
-    fail("{}: cannot append: {}", path_.string(), std::strerror(error));
+    if (::ftruncate(fd_, before) != 0) fail("{}: {}, and half a line stays", path_.string(), write_error(error));
+    fail("{}: cannot append: {}", path_.string(), write_error(error));
   }
 }
 
 void LineAppender::sync() {
-  if (::fsync(fd_) != 0) fail("{}: cannot sync: {}", path_.string(), std::strerror(errno));
+  if (::fsync(fd_) != 0) fail("{}: cannot sync: {}", path_.string(), write_error(errno));
 }
 
 FolderLock::FolderLock(const std::filesystem::path& folder) {

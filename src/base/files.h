@@ -11,6 +11,9 @@ namespace hymba {
 // The whole file. UserError if it cannot be opened or is a folder.
 std::string read_file(const std::filesystem::path& path);
 
+// The text of errno after a failed write, with the remedy where there is no more room.
+std::string write_error(int error);
+
 // Writes `bytes` to a temporary file beside `path`, syncs and renames it: a reader sees the old file or the new one.
 // Error (with the path and errno's text, e.g. "No space left on device") leaves the old file as it was.
 void write_file_atomic(const std::filesystem::path& path, std::string_view bytes);

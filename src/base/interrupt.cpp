@@ -17,6 +17,7 @@ extern "C" void on_signal(int number) {
 }  // namespace
 
 void install_interrupt_handlers() {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error of write(), which names the file
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
   // The terminal has closed; nohup asks to go on.

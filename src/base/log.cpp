@@ -45,7 +45,7 @@ void Progress::update(double done, const std::string& note) {
   const double interval = terminal_ ? 0.2 : 15.0;
   if (open_ && since_shown_.seconds() < interval) return;
   if (!open_ && !terminal_ && since_start_.seconds() < interval) return;
-  show(done, note, false);
+  show(done, note);
 }
 
 void Progress::finish() {
@@ -55,7 +55,7 @@ void Progress::finish() {
   open_ = false;
 }
 
-void Progress::show(double done, const std::string& note, bool) {
+void Progress::show(double done, const std::string& note) {
   if (g_level == LogLevel::kQuiet) return;
   const double elapsed = since_start_.seconds();
   const double rate = elapsed > 0 ? (done - first_done_) / elapsed : 0;

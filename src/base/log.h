@@ -39,7 +39,7 @@ class Progress {
   void finish();
 
  private:
-  void show(double done, const std::string& note, bool last);
+  void show(double done, const std::string& note);
   std::string what_, unit_;
   double total_;
   double first_done_ = -1;

@@ -146,6 +146,7 @@ Invocation parse(const Command& command, const std::vector<std::string>& words) 
   const auto seed = invocation.get<std::int64_t>("seed");
   require(seed >= 0, "--seed {}: expected a number from 0", seed);
   invocation.seed = static_cast<std::uint64_t>(seed);
+  require(invocation.values.count("size") == 0 || !invocation.get<std::string>("size").empty(), "--size '': expected paper, quick or smoke");
   invocation.threads = invocation.get<int>("threads");
   require(invocation.threads >= 0 && invocation.threads <= 4096, "--threads {}: expected 0 (all cores) to 4096", invocation.threads);
   invocation.out = invocation.get<std::string>("out");

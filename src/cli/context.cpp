@@ -9,7 +9,6 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "commit.h"
 #include "kernels/cuda/plugin.h"
 #include "kernels/isa.h"
 #include "nn/device.h"
@@ -182,7 +181,13 @@ DataChoice open_data(const std::vector<std::string>& paths, const std::string& t
   choice.tokenizer = open_tokenizer(choice.tokenizer_spec);
   CorpusOptions options;
   options.paths.assign(paths.begin(), paths.end());
+  std::unique_ptr<Progress> shown;  // opened at the first report: a corpus from the cache has none
+  options.progress = [&](double done, double total) {
+    if (!shown) shown = std::make_unique<Progress>("tokenising", total, "bytes");
+    shown->update(done);
+  };
   choice.corpus = std::make_shared<const TokenCorpus>(TokenCorpus::open(options, *choice.tokenizer));
+  shown.reset();
   for (const auto& note : choice.corpus->notes()) log_event("data.note {}", note);
   log_event("data documents={} tokens={} from_cache={}", choice.corpus->documents(), choice.corpus->size(), choice.corpus->from_cache());
   return choice;

@@ -24,6 +24,7 @@ struct Plan {
   std::vector<Design> designs;
   std::int64_t seeds = 1;
   DataChoice data;
+  std::vector<std::unique_ptr<const TokenSource>> sources;  // one a seed
   TaskSet tasks;
   Recipe recipe;
   MeasureConfig measure;
@@ -60,6 +61,7 @@ Plan make_plan(const Invocation& invocation) {
   for (const auto& spec : specs) {
     plan.designs.push_back(open_design(spec, plan.size, invocation, {{"vocab", std::to_string(plan.data.tokenizer->vocab_size()), "command line"}}));
   }
+  for (std::int64_t s = 0; s < plan.seeds; ++s) plan.sources.push_back(plan.data.source(invocation.seed + static_cast<std::uint64_t>(s)));
   const auto limit = invocation.get<std::int64_t>("limit");
   const int items = static_cast<int>(limit > 0 ? limit : plan.measure.items);
   if (plan.data.world) {
@@ -73,12 +75,15 @@ Plan make_plan(const Invocation& invocation) {
   return plan;
 }
 
-RowJob job_of(const Plan& plan, const Design& design, std::uint64_t seed) {
+// `index` counts the seeds from `first_seed`.
+RowJob job_of(const Plan& plan, const Design& design, std::uint64_t first_seed, std::int64_t index) {
+  const std::uint64_t seed = first_seed + static_cast<std::uint64_t>(index);
   RowJob job;
   job.design = &design;
   job.recipe = &plan.recipe;
   job.measure = &plan.measure;
   job.data = &plan.data;
+  job.source = plan.sources[static_cast<std::size_t>(index)].get();
   job.tasks = &plan.tasks;
   job.seed = seed;
   job.run = plan.out / "runs" / fmt::format("{}-seed{}", design.name(), seed);
@@ -104,7 +109,7 @@ void run_rows(const Plan& plan, std::uint64_t first_seed) {
   double total = 0;
   for (std::int64_t s = 0; s < plan.seeds; ++s) {
     for (const auto& design : plan.designs) {
-      auto job = job_of(plan, design, first_seed + static_cast<std::uint64_t>(s));
+      auto job = job_of(plan, design, first_seed, s);
       if (done.count(fmt::format("{}|{}", design.name(), row_hash(job))) != 0) continue;
       // Small layers cost time for each operation, not for its size: a constant a sublayer stands for that.
       const LanguageModel shapes(design, 0, /*meta=*/true);
@@ -139,7 +144,7 @@ RoadmapOutcome run_roadmap(const Invocation& invocation) {
   // The report shows what this command asked for, by its present config: older Records of other configs stay in the file.
   std::set<std::string> wanted;
   for (std::int64_t s = 0; s < plan.seeds; ++s) {
-    for (const auto& design : plan.designs) wanted.insert(design.name() + row_hash(job_of(plan, design, invocation.seed + static_cast<std::uint64_t>(s))));
+    for (const auto& design : plan.designs) wanted.insert(design.name() + row_hash(job_of(plan, design, invocation.seed, s)));
   }
   std::vector<Record> records;
   for (auto& r : read_records(plan.out / "records.jsonl")) {
@@ -151,7 +156,7 @@ RoadmapOutcome run_roadmap(const Invocation& invocation) {
 
 namespace {
 
-void run(const Invocation& invocation) {
+void run_roadmap_command(const Invocation& invocation) {
   const auto [roadmap, files] = run_roadmap(invocation);
   if (invocation.json) {
     for (const auto& row : roadmap.rows) {
@@ -190,7 +195,7 @@ Command roadmap_command() {
             "arc_easy,arc_challenge,piqa,hellaswag,winogrande,openbookqa,boolq,copa,squad_completion,xquad,lambada_openai,blimp"), "which real tasks or suites")(
         "limit", po::value<std::int64_t>()->default_value(0), "items of a task; 0: the size's");
   };
-  c.run = run;
+  c.run = run_roadmap_command;
   return c;
 }
 

@@ -72,12 +72,11 @@ void add_design(const RowJob& job, const LanguageModel& model, RowRecords& recor
 }
 
 void add_training(const RowJob& job, const TrainResult& result, RowRecords& records) {
-  const auto source = job.data->source(job.seed);
   for (const auto& point : result.state.curve) {
     records.add("loss", point[2].get<double>(), "nat", job.recipe->tokens_per_step(), "train").extra = {
         {"step", point[0]}, {"tokens", point[1]}, {"lr", point[3]}, {"grad_norm", point[4]}};
   }
-  const auto valid = validation_loss(*result.model, *source, job.recipe->length, job.measure->validation, 16);
+  const auto valid = validation_loss(*result.model, *job.source, job.recipe->length, job.measure->validation, 16);
   records.add("validation_loss", valid.loss, "nat", valid.tokens).error = valid.error;
   auto& perplexity = records.add("perplexity", std::exp(valid.loss), "1", valid.tokens);
   perplexity.error = std::exp(valid.loss) * valid.error;
@@ -179,16 +178,15 @@ TaskSet real_tasks(const std::vector<std::string>& folders, const std::string& w
 
 std::string row_hash(const RowJob& job) {
   const auto& m = *job.measure;
-  return hex64(hash64(fmt::format("{}|{}|{} {} {} {} {}", run_hash(*job.design, *job.recipe, *job.data->source(job.seed), job.seed), job.tasks->hash,
+  return hex64(hash64(fmt::format("{}|{}|{} {} {} {} {}", run_hash(*job.design, *job.recipe, *job.source, job.seed), job.tasks->hash,
                                   m.context, m.batch, m.repeats, m.steps, m.validation)));
 }
 
 std::vector<Record> run_row(const RowJob& job) {
-  const auto source = job.data->source(job.seed);
   TrainJob training;
   training.design = job.design;
   training.recipe = job.recipe;
-  training.source = source.get();
+  training.source = job.source;
   training.tokenizer = job.data->tokenizer_spec;
   training.seed = job.seed;
   training.run = job.run;
@@ -197,7 +195,7 @@ std::vector<Record> run_row(const RowJob& job) {
   };
   // A run of another config in this place (a changed recipe, say) is of no use any more.
   if (const auto stored = newest_checkpoint(job.run); !stored.empty() &&
-      read_checkpoint_state(stored).config_hash != run_hash(*job.design, *job.recipe, *source, job.seed)) {
+      read_checkpoint_state(stored).config_hash != run_hash(*job.design, *job.recipe, *job.source, job.seed)) {
     log_event("roadmap.restart design={} seed={}: its stored run is of another config", job.design->name(), job.seed);
     std::filesystem::remove_all(job.run);
   }

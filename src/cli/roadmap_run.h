@@ -31,6 +31,7 @@ struct RowJob {
   const Recipe* recipe = nullptr;
   const MeasureConfig* measure = nullptr;
   const DataChoice* data = nullptr;
+  const TokenSource* source = nullptr;  // of `data` at `seed`
   const TaskSet* tasks = nullptr;
   std::uint64_t seed = 0;
   std::filesystem::path run;                       // checkpoints

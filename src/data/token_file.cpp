@@ -35,7 +35,7 @@ TokenFileWriter::TokenFileWriter(std::filesystem::path path, std::uint64_t key, 
   header_.key = key;
   header_.vocab_size = static_cast<std::uint64_t>(vocab_size);
   file_ = std::fopen(part_.c_str(), "wb");
-  if (file_ == nullptr) fail("{}: cannot write the token cache: {}", path_.string(), std::strerror(errno));
+  if (file_ == nullptr) fail("{}: cannot write the token cache: {}", path_.string(), write_error(errno));
   write(&header_, sizeof header_);
 }
 
@@ -47,7 +47,7 @@ TokenFileWriter::~TokenFileWriter() {
 
 void TokenFileWriter::write(const void* bytes, std::size_t size) {
   if (size > 0 && std::fwrite(bytes, 1, size, file_) != size) {
-    fail("{}: cannot write the token cache: {}", path_.string(), std::strerror(errno));
+    fail("{}: cannot write the token cache: {}", path_.string(), write_error(errno));
   }
 }
 
@@ -75,7 +75,7 @@ void TokenFileWriter::finish() {
   const bool ok = std::fseek(file_, 0, SEEK_SET) == 0 && std::fwrite(&header_, sizeof header_, 1, file_) == 1 &&
                   std::fflush(file_) == 0 && ::fsync(::fileno(file_)) == 0 &&
                   std::rename(part_.c_str(), path_.c_str()) == 0;
-  if (!ok) fail("{}: cannot finish the token cache: {}", path_.string(), std::strerror(errno));
+  if (!ok) fail("{}: cannot finish the token cache: {}", path_.string(), write_error(errno));
   std::fclose(file_);
   file_ = nullptr;
 }

@@ -57,6 +57,13 @@ Design::Design(std::string name, std::string size, std::vector<ConfigLayer> laye
   // Chosen components alone read their keys, so a key that has no effect is found by check().
   po::options_description all = config_.options();
   resolver_.read(all);
+  // Before layers are planned: the upper bound, far above every model there is, keeps a slip of the finger from filling
+  // the memory with them.
+  require(config_.hidden > 0 && config_.layers > 0 && config_.vocab > 0 && config_.meta_tokens >= 0,
+          "[{}]: hidden, layers and vocab must be positive and meta_tokens not negative; found {}, {}, {}, {}", name_,
+          config_.hidden, config_.layers, config_.vocab, config_.meta_tokens);
+  require(config_.layers <= 10000 && config_.hidden <= (1 << 20), "[{}]: layers = {} and hidden = {}: expected at most 10000 and {}", name_,
+          config_.layers, config_.hidden, 1 << 20);
   plan_sublayers();
   bool parallel = false;
   for (const auto& sublayer : sublayers_) {
@@ -68,9 +75,6 @@ Design::Design(std::string name, std::string size, std::vector<ConfigLayer> laye
     }
   }
   resolver_.check(design_keys());
-  require(config_.hidden > 0 && config_.layers > 0 && config_.vocab > 0 && config_.meta_tokens >= 0,
-          "[{}]: hidden, layers and vocab must be positive and meta_tokens not negative; found {}, {}, {}, {}", name_,
-          config_.hidden, config_.layers, config_.vocab, config_.meta_tokens);
   require(config_.fusion == "mean" || config_.fusion == "concat", "[{}]: parallel.fusion = {}: expected mean or concat",
           name_, config_.fusion);
   require(parallel || config_.fusion == "mean",

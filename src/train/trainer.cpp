@@ -181,8 +181,13 @@ class Run {
     state_.extra["running_loss"] = average_;
     state_.extra["interval_loss"] = interval_loss_;
     state_.extra["interval_steps"] = interval_steps_;
-    last_ = job_.run / fmt::format("step-{:08d}", state_.step);
-    save_checkpoint(last_, *job_.design, *model_, &optimizer_, state_);
+    const auto next = job_.run / fmt::format("step-{:08d}", state_.step);
+    try {
+      save_checkpoint(next, *job_.design, *model_, &optimizer_, state_);
+    } catch (const Error& error) {
+      fail("{}. Last good checkpoint: {}", error.what(), last_.empty() ? "none" : last_.string());
+    }
+    last_ = next;
     newest_ = state_.step;
     prune_checkpoints(job_.run, 2);
   }
