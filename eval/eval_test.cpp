@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <set>
 
 #include "base/error.h"
 #include "base/memory.h"
@@ -33,13 +34,113 @@ TEST(ModelScorer, BatchingChangesNoScoreBeyondRounding) {
   for (const std::string name : {"row-01", "row-08", "row-13"}) {
     const auto d = design(name);
     const LanguageModel model(d, 2);
-    ModelScorer batched(model, {4096, {}}), single(model, {1, {}});
+    ModelScorer batched(model, {}), single(model, {.batch_rows = 1, .share = false, .progress = {}});
     const auto a = batched.loglikelihood(requests), b = single.loglikelihood(requests);
     for (std::size_t i = 0; i < requests.size(); ++i) {
       EXPECT_NEAR(a[i].logprob, b[i].logprob, 1e-4) << name;
       EXPECT_EQ(a[i].greedy, b[i].greedy) << name;
     }
   }
+}
+
+// Questions of a task behind worked examples that they share: several choices each, of one token and of more.
+std::vector<LoglikelihoodRequest> questions(Rng& rng, std::size_t examples, int count) {
+  const auto shots = ids(rng, examples);
+  std::vector<LoglikelihoodRequest> requests;
+  for (int i = 0; i < count; ++i) {
+    auto context = shots;
+    const auto question = ids(rng, 5 + rng.below(60));
+    context.insert(context.end(), question.begin(), question.end());
+    for (int choice = 0; choice < 4; ++choice) requests.push_back({context, ids(rng, 1 + (i % 3 == 0 ? 0 : rng.below(9)))});
+  }
+  return requests;
+}
+
+TEST(ModelScorer, SharedBeginningsChangeNoScoreBeyondRounding) {
+  Rng rng(5);
+  const auto requests = questions(rng, 100, 12);
+  for (const std::string name : {"row-01", "row-06", "row-08", "row-10", "row-13", "mamba2", "samba"}) {
+    const auto d = design(name);
+    const LanguageModel model(d, 2);
+    ModelScorer sharing(model), small(model, {.batch_rows = 3, .cache_bytes = 1, .progress = {}});
+    ModelScorer apart(model, {.share = false, .progress = {}});
+    const auto a = sharing.loglikelihood(requests), b = apart.loglikelihood(requests), c = small.loglikelihood(requests);
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+      EXPECT_NEAR(a[i].logprob, b[i].logprob, 1e-4) << name << " " << i;
+      EXPECT_NEAR(c[i].logprob, b[i].logprob, 1e-4) << name << " " << i;
+      EXPECT_EQ(a[i].greedy, b[i].greedy) << name << " " << i;
+    }
+    EXPECT_LT(3 * sharing.tokens_read(), apart.tokens_read()) << name;
+  }
+}
+
+// Angles that change with the text's length allow no parts: every text is read whole.
+TEST(ModelScorer, DynamicAnglesAreReadInOnePass) {
+  Rng rng(6);
+  static const DesignLibrary designs(std::string(HYMBA_SOURCE_DIR) + "/ablations");
+  const auto open = [&](const std::string& original) {
+    return designs.open("row-06", "smoke", {{"vocab", std::to_string(kVocab), "command line"},
+                                            {"attention.rope_scaling", "dynamic_ntk", "command line"},
+                                            {"attention.rope_original", original, "command line"}});
+  };
+  const auto requests = questions(rng, 50, 3);
+  for (const std::string original : {"40", "1000"}) {
+    const auto d = open(original);
+    const LanguageModel model(d, 2);
+    ModelScorer sharing(model), apart(model, {.share = false, .progress = {}});
+    const auto a = sharing.loglikelihood(requests), b = apart.loglikelihood(requests);
+    for (std::size_t i = 0; i < requests.size(); ++i) EXPECT_NEAR(a[i].logprob, b[i].logprob, 1e-4) << original;
+    EXPECT_EQ(sharing.tokens_read() < apart.tokens_read(), original == "1000");
+  }
+}
+
+// Every row is below one leaf, its nodes hold its own ids and leave it what it does not share.
+void check_node(const PrefixNode& node, const std::vector<PrefixRow>& rows, std::vector<std::int32_t> before, std::set<std::size_t>* seen) {
+  for (const auto row : node.rows) {
+    EXPECT_TRUE(seen->insert(row).second);
+    ASSERT_LE(node.end, rows[row].shareable);
+    EXPECT_TRUE(std::equal(before.begin(), before.end(), rows[row].ids.begin()));
+  }
+  for (const auto& child : node.children) {
+    EXPECT_EQ(child.begin, node.end);
+    EXPECT_GT(child.end, child.begin);
+    const PrefixNode* any = &child;
+    while (any->rows.empty()) any = &any->children.at(0);
+    const auto& row = rows[any->rows[0]].ids;
+    auto more = before;
+    more.insert(more.end(), row.begin() + static_cast<std::ptrdiff_t>(child.begin), row.begin() + static_cast<std::ptrdiff_t>(child.end));
+    check_node(child, rows, more, seen);
+  }
+}
+
+TEST(PrefixTree, CoversEveryRowOnce) {
+  Rng rng(7);
+  for (int trial = 0; trial < 30; ++trial) {
+    std::vector<PrefixRow> rows;
+    std::int64_t all = 0;
+    std::vector<std::vector<std::int32_t>> stems = {{}};
+    for (int i = 0; i < 60; ++i) {
+      auto row = stems[rng.below(stems.size())];
+      const auto more = ids(rng, 1 + rng.below(40));
+      row.insert(row.end(), more.begin(), more.end());
+      if (i % 4 == 0) stems.push_back(row);
+      all += static_cast<std::int64_t>(row.size());
+      rows.push_back({row, rng.below(row.size())});
+    }
+    const auto root = plan_prefixes(rows, {.grain = 4, .smallest = 8, .inner = 16});
+    std::set<std::size_t> seen;
+    check_node(root, rows, {}, &seen);
+    EXPECT_EQ(seen.size(), rows.size());
+    EXPECT_LE(computed_ids(root, rows), all);
+  }
+  // Four choices behind one question of 50 ids: 48 are read once, and what is left of each row.
+  std::vector<PrefixRow> rows;
+  const auto question = ids(rng, 50);
+  for (std::int32_t choice = 0; choice < 4; ++choice) {
+    rows.push_back({question, 49});
+    rows.back().ids.push_back(choice);
+  }
+  EXPECT_EQ(computed_ids(plan_prefixes(rows), rows), 48 + 4 * 3);
 }
 
 TEST(ModelScorer, LoglikelihoodIsTheSumOfLogSoftmax) {

@@ -22,6 +22,7 @@ std::string missing_in(const RecordShape& shape, const json& record) {
                                           &shape.group,   &shape.preamble};
   for (const auto& one : shape.contexts) all.push_back(&one);
   for (const auto& one : shape.choices) all.push_back(&one);
+  for (const auto& one : shape.wrong) all.push_back(&one);
   for (const auto* one : all) {
     if (const std::string field = one->missing_field(record); !field.empty()) return field;
   }
@@ -52,6 +53,12 @@ std::vector<std::string> render_list(const std::vector<TextTemplate>& templates,
   std::vector<std::string> texts;
   for (const auto& one : templates) {
     const json* list = one.list(row.fields);
+    if (!one.separator().empty()) {
+      for (const auto& part : split(one.render(row.fields, row.where), one.separator()[0])) {
+        if (!trim(part).empty()) texts.push_back(trim(part));
+      }
+      continue;
+    }
     if (list == nullptr) {
       texts.push_back(one.render(row.fields, row.where));
       continue;
@@ -88,12 +95,34 @@ int gold_of(const RecordShape& shape, const RecordRow& row, std::size_t choices)
   return static_cast<int>(gold);
 }
 
+// multiple_true: labels 0 and 1 beside the choices, or the wrong choices apart.
+void set_right(const RecordShape& shape, const RecordRow& row, Item* item) {
+  if (shape.gold.empty()) {
+    item->right.assign(item->choices.size(), true);
+    const auto wrong = render_list(shape.wrong, row);
+    item->choices.insert(item->choices.end(), wrong.begin(), wrong.end());
+    item->right.resize(item->choices.size(), false);
+  } else {
+    const json* labels = TextTemplate(shape.gold, row.where).list(row.fields);
+    require(labels != nullptr && labels->size() == item->choices.size(), "{}: expected a list of {} labels in {}, found {}", row.where,
+            item->choices.size(), shape.gold, labels == nullptr ? "none" : std::to_string(labels->size()));
+    for (const auto& label : *labels) {
+      require(label == 0 || label == 1, "{}: expected labels 0 and 1, found {}", row.where, label.dump());
+      item->right.push_back(label == 1);
+    }
+  }
+  require(std::find(item->right.begin(), item->right.end(), true) != item->right.end(), "{}: expected at least one right choice, found none", row.where);
+  item->gold = static_cast<int>(std::find(item->right.begin(), item->right.end(), true) - item->right.begin());
+}
+
 // A record becomes an item; what the kind of task does not use stays empty.
 Item make_item(const TaskDefinition& task, const RecordRow& row) {
   const RecordShape& shape = shape_of(task, row);
   Item item;
   item.max_new_tokens = shape.max_new_tokens;
   item.until = shape.until;
+  item.doc = row.fields;
+  item.doc.erase("_file");
   item.group = (shape.group.empty() ? task.group : shape.group).render(row.fields, row.where);
   item.preamble = (shape.preamble.empty() ? task.preamble : shape.preamble).render(row.fields, row.where);
   auto finish = [&](std::vector<std::string> texts) {
@@ -108,6 +137,11 @@ Item make_item(const TaskDefinition& task, const RecordRow& row) {
       item.choices = finish(render_list(shape.choices, row));
       require(item.choices.size() > 1, "{}: expected at least two choices, found {}", row.where, item.choices.size());
       item.gold = gold_of(shape, row, item.choices.size());
+      break;
+    case TaskKind::kMultipleTrue:
+      item.contexts = finish({shape.context.render(row.fields, row.where)});
+      item.choices = finish(render_list(shape.choices, row));
+      set_right(shape, row, &item);
       break;
     case TaskKind::kPartial:
       item.contexts = finish(render_list(shape.contexts, row));
@@ -168,6 +202,16 @@ std::vector<Item> read_items(const TaskDefinition& task, const fs::path& folder,
                                 join(patterns, ", ")));
 }
 
+// Worked examples: the task's own files of them, else TASK_train.jsonl or TASK/train.jsonl. None of these: nothing, and
+// the task's own items serve.
+std::vector<Item> read_shot_pool(const TaskDefinition& task, const fs::path& folder) {
+  if (!task.shot_files.empty()) return read_items(task, folder, task.shot_files, "few-shot examples", nullptr);
+  for (const auto& file : {task.name + "_train.jsonl", task.name + "/train.jsonl"}) {
+    if (fs::is_regular_file(folder / file)) return read_items(task, folder, {file}, "few-shot examples", nullptr);
+  }
+  return {};
+}
+
 }  // namespace
 
 TaskData load_task(const TaskDefinition& task, const fs::path& data_folder, const LoadOptions& options) {
@@ -175,11 +219,12 @@ TaskData load_task(const TaskDefinition& task, const fs::path& data_folder, cons
           data_folder.string());
   require(options.limit >= 0, "task {}: expected a limit from 0, found {}", task.name, options.limit);
   TaskData data;
-  data.items = read_items(task, data_folder, task.files, "data files", &data.files);
+  auto patterns = task.files;
+  // Hub sets saved as JSON lines, a file a split.
+  for (const char* file : {".jsonl", "/test.jsonl", "/validation.jsonl", "_test.jsonl", "_validation.jsonl"}) patterns.push_back(task.name + file);
+  data.items = read_items(task, data_folder, patterns, "data files", &data.files);
   data.records = static_cast<std::int64_t>(data.items.size());
-  if (!task.shot_files.empty()) {
-    data.shot_pool = read_items(task, data_folder, task.shot_files, "few-shot examples", nullptr);
-  }
+  if (options.shots) data.shot_pool = read_shot_pool(task, data_folder);
   if (options.limit > 0 && options.limit < data.records) {
     const auto limit = static_cast<std::size_t>(options.limit);
     if (options.seed.has_value()) {

@@ -1,207 +1,217 @@
 #include "eval/model_scorer.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/argmax.h>
+#include <ATen/ops/gather.h>
 #include <ATen/ops/index_select.h>
-#include <ATen/ops/log_softmax.h>
-#include <ATen/ops/zeros.h>
+#include <ATen/ops/logsumexp.h>
 
 #include <algorithm>
 #include <map>
-#include <numeric>
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "eval/rows.h"
 
 namespace hymba::eval {
 namespace {
 
-// Longer generations run on caches, in groups of equal prompt length; shorter ones repeat a padded batch.
-constexpr std::int32_t kShortGeneration = 4;
+constexpr std::int64_t kMostLogits = 1 << 25;  // numbers of one block of logits: 128 MB
 
-std::vector<std::size_t> by_length(std::size_t n, const std::function<std::int64_t(std::size_t)>& length) {
-  std::vector<std::size_t> order(n);
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return length(a) > length(b); });
-  return order;
-}
+}  // namespace
 
-// Splits an order from long to short into batches whose padded size stays within the budget.
-std::vector<std::vector<std::size_t>> batches(const std::vector<std::size_t>& order, std::int64_t budget,
-                                              const std::function<std::int64_t(std::size_t)>& length) {
-  std::vector<std::vector<std::size_t>> result;
-  std::size_t i = 0;
-  while (i < order.size()) {
-    const std::int64_t longest = std::max<std::int64_t>(1, length(order[i]));
-    const auto rows = static_cast<std::size_t>(std::max<std::int64_t>(1, budget / longest));
-    const std::size_t end = std::min(order.size(), i + rows);
-    result.emplace_back(order.begin() + static_cast<std::ptrdiff_t>(i), order.begin() + static_cast<std::ptrdiff_t>(end));
-    i = end;
+// What one call of loglikelihood() knows: the different rows, and the requests that each answers.
+struct ModelScorer::Scoring {
+  std::span<const LoglikelihoodRequest> requests;
+  std::vector<PrefixRow> rows;
+  std::vector<std::vector<std::size_t>> askers;
+  std::vector<LoglikelihoodResult> results;
+  std::int64_t done = 0;
+  std::int64_t length(std::size_t row) const { return static_cast<std::int64_t>(rows[row].ids.size()); }
+};
+
+namespace {
+
+// The model reads context and continuation without the last id. Equal rows (answers of one token) are one.
+void collect_rows(std::span<const LoglikelihoodRequest> requests, std::vector<PrefixRow>* rows,
+                  std::vector<std::vector<std::size_t>>* askers) {
+  std::map<std::vector<std::int32_t>, std::size_t> known;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    const auto& request = requests[i];
+    require(!request.context.empty() && !request.continuation.empty(), "[scorer] request {}: no context or no continuation", i);
+    std::vector<std::int32_t> ids(request.context);
+    ids.insert(ids.end(), request.continuation.begin(), request.continuation.end() - 1);
+    const auto [found, is_new] = known.emplace(std::move(ids), rows->size());
+    const std::size_t shareable = request.context.size() - 1;  // the first prediction is the row's own
+    if (is_new) {
+      rows->push_back({found->first, shareable});
+      askers->emplace_back();
+    }
+    auto& row = (*rows)[found->second];
+    row.shareable = std::min(row.shareable, shareable);
+    (*askers)[found->second].push_back(i);
   }
-  return result;
-}
-
-// Rows of ids, padded on the right with id 0.
-at::Tensor padded(const std::vector<std::vector<std::int32_t>>& rows) {
-  std::size_t longest = 1;
-  for (const auto& row : rows) longest = std::max(longest, row.size());
-  const at::Tensor ids = at::zeros({static_cast<std::int64_t>(rows.size()), static_cast<std::int64_t>(longest)}, at::kLong);
-  auto* data = ids.data_ptr<std::int64_t>();
-  for (std::size_t i = 0; i < rows.size(); ++i) std::copy(rows[i].begin(), rows[i].end(), data + i * longest);
-  return ids;
-}
-
-at::Tensor index_tensor(const std::vector<std::int64_t>& values) {
-  const at::Tensor index = at::zeros({static_cast<std::int64_t>(values.size())}, at::kLong);
-  std::copy(values.begin(), values.end(), index.data_ptr<std::int64_t>());
-  return index;
 }
 
 }  // namespace
 
 std::vector<LoglikelihoodResult> ModelScorer::loglikelihood(std::span<const LoglikelihoodRequest> requests) {
   const at::NoGradGuard no_grad;
-  std::vector<LoglikelihoodResult> results(requests.size());
-  const auto length = [&](std::size_t i) {
-    return static_cast<std::int64_t>(requests[i].context.size() + requests[i].continuation.size()) - 1;
-  };
-  std::int64_t done = 0;
-  for (const auto& batch : batches(by_length(requests.size(), length), options_.batch_tokens, length)) {
-    throw_if_interrupted();
-    std::vector<std::vector<std::int32_t>> rows;
-    std::vector<std::int64_t> wanted;  // flat positions of the continuations' predictions
-    std::vector<std::int64_t> targets;
-    const std::int64_t vocab = model_.config().vocab;
-    for (const auto i : batch) {
-      std::vector<std::int32_t> row(requests[i].context);
-      row.insert(row.end(), requests[i].continuation.begin(), requests[i].continuation.end());
-      require(!requests[i].context.empty(), "[scorer] a request without context");
-      row.pop_back();
-      rows.push_back(std::move(row));
-    }
-    const at::Tensor ids = padded(rows);
-    const std::int64_t width = ids.size(1);
-    for (std::size_t r = 0; r < batch.size(); ++r) {
-      const auto& request = requests[batch[r]];
-      for (std::size_t k = 0; k < request.continuation.size(); ++k) {
-        wanted.push_back(static_cast<std::int64_t>(r) * width + static_cast<std::int64_t>(request.context.size() + k) - 1);
-        targets.push_back(request.continuation[k]);
-        require(targets.back() >= 0 && targets.back() < vocab, "token id {} is outside the vocabulary of {}; is this the model's tokenizer?",
-                targets.back(), vocab);
-      }
-    }
-    const at::Tensor hidden = model_.forward(ids).reshape({-1, model_.config().hidden});
-    const at::Tensor log_probs = at::log_softmax(model_.logits(at::index_select(hidden, 0, index_tensor(wanted).to(hidden.device()))), -1);
-    const at::Tensor best = at::argmax(log_probs, 1).to(at::kCPU).contiguous();
-    const at::Tensor own = log_probs.gather(1, index_tensor(targets).unsqueeze(1).to(hidden.device())).to(at::kCPU).contiguous();
-    const float* probs = own.data_ptr<float>();
-    const auto* top = best.data_ptr<std::int64_t>();
-    std::size_t at = 0;
-    for (const auto i : batch) {
-      LoglikelihoodResult& result = results[i];
-      result.greedy = true;
-      for (std::size_t k = 0; k < requests[i].continuation.size(); ++k, ++at) {
-        result.logprob += probs[at];
-        result.greedy = result.greedy && top[at] == targets[at];
-      }
-    }
-    done += static_cast<std::int64_t>(batch.size());
-    if (options_.progress) options_.progress(done, static_cast<std::int64_t>(requests.size()));
+  Scoring scoring;
+  scoring.requests = requests;
+  scoring.results.resize(requests.size());
+  collect_rows(requests, &scoring.rows, &scoring.askers);
+  std::int64_t longest = 0;
+  for (std::size_t i = 0; i < scoring.rows.size(); ++i) longest = std::max(longest, scoring.length(i));
+  PrefixNode root;
+  const bool share = options_.share && model_.reads_in_parts(longest);
+  if (share) {
+    root = plan_prefixes(scoring.rows);
+  } else {
+    for (std::size_t i = 0; i < scoring.rows.size(); ++i) root.rows.push_back(i);
   }
-  return results;
+  std::vector<Place> rows, nodes;
+  for (const auto row : root.rows) rows.push_back({nullptr, row, 0});
+  for (const auto& node : root.children) nodes.push_back({&node, 0, 0});
+  if (share && model_.config().meta_tokens > 0 && !scoring.rows.empty()) {  // every text begins with them
+    ModelCache meta = model_.make_cache(1, 1);
+    model_.prefill_meta(&meta);
+    descend(scoring, std::move(rows), std::move(nodes), 0, &meta);
+  } else {
+    descend(scoring, std::move(rows), std::move(nodes), 0, nullptr);
+  }
+  return std::move(scoring.results);
 }
 
-std::vector<std::vector<std::int32_t>> ModelScorer::generate(std::span<const GenerateRequest> requests) {
-  const at::NoGradGuard no_grad;
-  std::vector<std::vector<std::int32_t>> results(requests.size());
-  std::int32_t longest = 0;
-  for (const auto& request : requests) {
-    require(!request.prompt.empty(), "[scorer] an empty prompt");
-    longest = std::max(longest, request.max_new_tokens);
-  }
-  if (longest <= kShortGeneration) {
-    generate_short(requests, results);
-    return results;
-  }
-  std::map<std::size_t, std::vector<std::size_t>> groups;
-  for (std::size_t i = 0; i < requests.size(); ++i) groups[requests[i].prompt.size()].push_back(i);
-  std::int64_t done = 0;
-  for (const auto& [length, group] : groups) {
-    const std::size_t rows = std::max<std::size_t>(1, static_cast<std::size_t>(options_.batch_tokens) / (length + static_cast<std::size_t>(longest)));
-    for (std::size_t first = 0; first < group.size(); first += rows) {
-      const std::size_t last = std::min(group.size(), first + rows);
-      generate_group(requests, {group.begin() + static_cast<std::ptrdiff_t>(first), group.begin() + static_cast<std::ptrdiff_t>(last)}, results);
-      done += static_cast<std::int64_t>(last - first);
-      if (options_.progress) options_.progress(done, static_cast<std::int64_t>(requests.size()));
-    }
-  }
-  return results;
-}
-
-// A few tokens each: one padded pass a token.
-void ModelScorer::generate_short(std::span<const GenerateRequest> requests, std::vector<std::vector<std::int32_t>>& results) {
-  const auto length = [&](std::size_t i) { return static_cast<std::int64_t>(requests[i].prompt.size()); };
-  for (const auto& batch : batches(by_length(requests.size(), length), options_.batch_tokens, length)) {
-    std::vector<std::size_t> active;
-    for (const auto i : batch) {
-      if (requests[i].max_new_tokens > 0) active.push_back(i);
-    }
-    while (!active.empty()) {
+// Everything that goes on at position `start`, from the sequences of `parent` (null: from nothing).
+void ModelScorer::descend(Scoring& scoring, std::vector<Place> rows, std::vector<Place> nodes, std::int64_t start,
+                          const ModelCache* parent) {
+  read_rows(scoring, std::move(rows), start, parent);
+  std::map<std::size_t, std::vector<Place>> by_end;
+  for (const auto& place : nodes) by_end[place.node->end].push_back(place);
+  for (const auto& [end, group] : by_end) {
+    const std::int64_t length = static_cast<std::int64_t>(end) - start;
+    for (std::size_t first = 0; first < group.size();) {
       throw_if_interrupted();
-      std::vector<std::vector<std::int32_t>> rows;
-      for (const auto i : active) {
-        rows.push_back(requests[i].prompt);
-        rows.back().insert(rows.back().end(), results[i].begin(), results[i].end());
+      const auto most = static_cast<std::size_t>(rows_of_pass(length, static_cast<std::int64_t>(end), true));
+      const std::size_t last = std::min(group.size(), first + most);
+      const std::vector<Place> places(group.begin() + static_cast<std::ptrdiff_t>(first),
+                                      group.begin() + static_cast<std::ptrdiff_t>(last));
+      std::vector<std::vector<std::int32_t>> ids;
+      std::vector<Place> rows_below, nodes_below;
+      for (std::size_t i = 0; i < places.size(); ++i) {
+        const PrefixNode& node = *places[i].node;
+        const PrefixNode* any = &node;  // some row below it
+        while (any->rows.empty()) any = &any->children.front();
+        const auto& row = scoring.rows[any->rows.front()].ids;
+        ids.emplace_back(row.begin() + start, row.begin() + static_cast<std::ptrdiff_t>(end));
+        const auto at = static_cast<std::int64_t>(i);
+        for (const auto r : node.rows) rows_below.push_back({nullptr, r, at});
+        for (const auto& child : node.children) nodes_below.push_back({&child, 0, at});
       }
-      const at::Tensor ids = padded(rows);
-      std::vector<std::int64_t> wanted;
-      for (std::size_t r = 0; r < rows.size(); ++r) wanted.push_back(static_cast<std::int64_t>(r) * ids.size(1) + static_cast<std::int64_t>(rows[r].size()) - 1);
-      const at::Tensor hidden = model_.forward(ids).reshape({-1, model_.config().hidden});
-      const at::Tensor next = at::argmax(model_.logits(at::index_select(hidden, 0, index_tensor(wanted).to(hidden.device()))), 1).to(at::kCPU).contiguous();
-      std::vector<std::size_t> still;
-      for (std::size_t r = 0; r < active.size(); ++r) {
-        const auto& request = requests[active[r]];
-        auto& result = results[active[r]];
-        const auto id = static_cast<std::int32_t>(next.data_ptr<std::int64_t>()[r]);
-        if (id == request.eos) continue;
-        result.push_back(id);
-        const bool stop = (request.stop && request.stop(result)) || static_cast<std::int32_t>(result.size()) >= request.max_new_tokens;
-        if (!stop) still.push_back(active[r]);
-      }
-      active = std::move(still);
+      ModelCache cache = branch(parent, places, static_cast<std::int64_t>(end));
+      const at::Tensor ids_BT = padded_rows(ids, [](const auto& row) -> const auto& { return row; });
+      tokens_read_ += ids_BT.numel();
+      model_.forward(ids_BT, &cache);
+      descend(scoring, std::move(rows_below), std::move(nodes_below), static_cast<std::int64_t>(end), &cache);
+      first = last;
     }
   }
 }
 
-// Prompts of one length on one cache. A sequence that has ended goes on with its last id; what it says is not kept.
-void ModelScorer::generate_group(std::span<const GenerateRequest> requests, const std::vector<std::size_t>& group,
-                                 std::vector<std::vector<std::int32_t>>& results) {
-  std::vector<std::vector<std::int32_t>> rows;
-  std::int32_t longest = 0;
-  for (const auto i : group) {
-    rows.push_back(requests[i].prompt);
-    longest = std::max(longest, requests[i].max_new_tokens);
-  }
-  at::Tensor ids = padded(rows);
-  ModelCache cache = model_.make_cache(ids.size(0), ids.size(1) + longest);
-  std::vector<bool> ended(group.size(), false);
-  for (std::int32_t step = 0; step < longest; ++step) {
+// Rows to their ends, long ones first.
+void ModelScorer::read_rows(Scoring& scoring, std::vector<Place> rows, std::int64_t start, const ModelCache* parent) {
+  std::stable_sort(rows.begin(), rows.end(), [&](const Place& a, const Place& b) {
+    return scoring.length(a.row) > scoring.length(b.row);
+  });
+  for (std::size_t first = 0; first < rows.size();) {
     throw_if_interrupted();
-    const at::Tensor hidden = model_.forward(ids, &cache);
-    const at::Tensor next = at::argmax(model_.logits(hidden.select(1, hidden.size(1) - 1)), 1).to(at::kCPU).contiguous();
-    bool all_ended = true;
-    for (std::size_t r = 0; r < group.size(); ++r) {
-      const auto& request = requests[group[r]];
-      auto& result = results[group[r]];
-      const auto id = static_cast<std::int32_t>(next.data_ptr<std::int64_t>()[r]);
-      if (!ended[r] && id != request.eos) result.push_back(id);
-      ended[r] = ended[r] || id == request.eos || (request.stop && request.stop(result)) ||
-                 static_cast<std::int32_t>(result.size()) >= request.max_new_tokens;
-      all_ended = all_ended && ended[r];
+    const std::int64_t longest = scoring.length(rows[first].row);
+    const auto most = static_cast<std::size_t>(rows_of_pass(longest - start, longest, parent != nullptr));
+    const std::size_t last = std::min(rows.size(), first + most);
+    const std::vector<Place> places(rows.begin() + static_cast<std::ptrdiff_t>(first), rows.begin() + static_cast<std::ptrdiff_t>(last));
+    std::vector<std::vector<std::int32_t>> ids;
+    for (const auto& place : places) {
+      const auto& row = scoring.rows[place.row].ids;
+      ids.emplace_back(row.begin() + start, row.end());
     }
-    if (all_ended) return;
-    ids = next.view({-1, 1});
+    const at::Tensor ids_BT = padded_rows(ids, [](const auto& row) -> const auto& { return row; });
+    tokens_read_ += ids_BT.numel();
+    if (parent == nullptr) {
+      score(scoring, places, start, model_.forward(ids_BT));
+    } else {
+      ModelCache cache = branch(parent, places, longest);
+      score(scoring, places, start, model_.forward(ids_BT, &cache));
+    }
+    first = last;
   }
+}
+
+// A new cache whose sequences are those that the places go on from.
+ModelCache ModelScorer::branch(const ModelCache* parent, const std::vector<Place>& places, std::int64_t capacity) const {
+  ModelCache cache = model_.make_cache(static_cast<std::int64_t>(places.size()), capacity);
+  if (parent == nullptr) return cache;
+  std::vector<std::int64_t> rows;
+  for (const auto& place : places) rows.push_back(place.parent);
+  cache.copy_rows(*parent, index_of(rows));
+  return cache;
+}
+
+std::int64_t ModelScorer::rows_of_pass(std::int64_t length, std::int64_t capacity, bool cached) const {
+  std::int64_t rows = options_.batch_tokens / std::max<std::int64_t>(1, length);
+  if (options_.batch_rows > 0) rows = std::min(rows, options_.batch_rows);
+  if (cached) {
+    CacheQuery query;
+    query.context = capacity;
+    query.bytes_kv = 4;
+    const double bytes = model_.cache_bytes(query).total();
+    if (bytes > 0) rows = std::min(rows, static_cast<std::int64_t>(static_cast<double>(options_.cache_bytes) / bytes));
+  }
+  return std::max<std::int64_t>(1, rows);
+}
+
+// Log-probabilities of the continuations from the hidden states of their rows, which begin at position `start`.
+void ModelScorer::score(Scoring& scoring, const std::vector<Place>& rows, std::int64_t start, const at::Tensor& hidden_BTD) {
+  const std::int64_t width = hidden_BTD.size(1), vocab = model_.config().vocab;
+  std::vector<std::int64_t> at, ids;
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    for (const auto asker : scoring.askers[rows[r].row]) {
+      const auto& request = scoring.requests[asker];
+      for (std::size_t k = 0; k < request.continuation.size(); ++k) {
+        const std::int64_t id = request.continuation[k];
+        require(id >= 0 && id < vocab, "token id {} is outside the vocabulary of {}; is this the model's tokenizer?", id, vocab);
+        at.push_back(static_cast<std::int64_t>(r) * width + static_cast<std::int64_t>(request.context.size() + k) - 1 - start);
+        ids.push_back(id);
+      }
+    }
+  }
+  std::vector<float> logprob(at.size());
+  std::vector<bool> greedy(at.size());
+  const at::Tensor hidden = hidden_BTD.reshape({-1, model_.config().hidden}), at_N = index_of(at).to(hidden.device()), ids_N = index_of(ids).to(hidden.device());
+  const std::int64_t block = std::max<std::int64_t>(1, kMostLogits / vocab);
+  for (std::int64_t first = 0; first < at_N.numel(); first += block) {
+    const std::int64_t n = std::min(block, at_N.numel() - first);
+    const at::Tensor logits_NV = model_.logits(at::index_select(hidden, 0, at_N.narrow(0, first, n)));
+    const at::Tensor wanted = ids_N.narrow(0, first, n);
+    const at::Tensor score_N = (at::gather(logits_NV, 1, wanted.unsqueeze(1)).squeeze(1) - at::logsumexp(logits_NV, 1)).to(at::kCPU).contiguous();
+    const at::Tensor top_N = at::argmax(logits_NV, 1).to(at::kCPU).contiguous();
+    std::copy_n(score_N.const_data_ptr<float>(), n, logprob.begin() + first);
+    for (std::int64_t i = 0; i < n; ++i)
+      greedy[static_cast<std::size_t>(first + i)] = top_N.const_data_ptr<std::int64_t>()[i] == ids[static_cast<std::size_t>(first + i)];
+  }
+  std::size_t next = 0;
+  for (const auto& place : rows) {
+    for (const auto asker : scoring.askers[place.row]) {
+      auto& result = scoring.results[asker] = {0, true};
+      for (std::size_t k = 0; k < scoring.requests[asker].continuation.size(); ++k, ++next) {
+        result.logprob += static_cast<double>(logprob[next]);
+        result.greedy = result.greedy && greedy[next];
+      }
+      ++scoring.done;
+    }
+  }
+  if (options_.progress) options_.progress(scoring.done, static_cast<std::int64_t>(scoring.requests.size()));
 }
 
 }  // namespace hymba::eval

@@ -8,6 +8,7 @@
 #include "eval/reference_llama.h"
 #include "eval/replay_scorer.h"
 #include "eval/scoring.h"
+#include "eval/shots.h"
 
 namespace hymba::eval {
 namespace {
@@ -50,6 +51,7 @@ class Parity : public ::testing::Test {
     const TaskDefinition& task = definition(name);
     const TaskData data = load_task(task, folder_ / "tasks");
     ASSERT_EQ(data.items.size(), golden["samples"].size());
+    const auto shots = choose_shots(task, data.items, data.shot_pool, task.shots);
     ReplayScorer scorer;
     for (std::size_t i = 0; i < data.items.size(); ++i) {
       const json& sample = golden["samples"][i];
@@ -58,7 +60,7 @@ class Parity : public ::testing::Test {
       } else if (task.kind == TaskKind::kRolling) {
         check_rolling(data.items[i], sample, max_length, &scorer);
       } else {
-        check_requests(task, data, i, sample, max_length, &scorer);
+        check_requests(task, data.items[i], shots[i], i, sample, max_length, &scorer);
       }
     }
     RunOptions options;
@@ -80,13 +82,12 @@ class Parity : public ::testing::Test {
     }
   }
 
-  void check_requests(const TaskDefinition& task, const TaskData& data, std::size_t i, const json& sample,
+  void check_requests(const TaskDefinition& task, const Item& item, Shots shots, std::size_t i, const json& sample,
                       std::int64_t max_length, ReplayScorer* scorer) const {
-    const Item& item = data.items[i];
     const json& golden = sample["requests"];
-    const auto contexts = contexts_with_shots(task, item, data.shot_pool, task.shots);
-    const auto whole = loglikelihood_requests(task, item, *tokenizer_, 100000, data.shot_pool, task.shots);
-    const auto requests = loglikelihood_requests(task, item, *tokenizer_, max_length, data.shot_pool, task.shots);
+    const auto contexts = contexts_with_shots(task, item, shots);
+    const auto whole = loglikelihood_requests(task, item, *tokenizer_, 100000, shots);
+    const auto requests = loglikelihood_requests(task, item, *tokenizer_, max_length, shots);
     ASSERT_EQ(requests.size(), golden.size()) << "item " << i;
     for (std::size_t r = 0; r < requests.size(); ++r) {
       SCOPED_TRACE(fmt::format("item {} request {}", i, r));

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "data/utf8.h"
+#include "eval/shots.h"
 
 namespace hymba::eval {
 
@@ -72,35 +73,24 @@ std::vector<LoglikelihoodRequest> rolling_windows(const Tokenizer& tokenizer, co
   return windows;
 }
 
-std::vector<std::string> contexts_with_shots(const TaskDefinition& task, const Item& item,
-                                             std::span<const Item> shot_pool, int shots) {
+std::vector<std::string> contexts_with_shots(const TaskDefinition& task, const Item& item, Shots shots) {
   std::vector<std::string> contexts = item.contexts;
   if (contexts.empty()) contexts = {item.prompt};
-  std::string before = item.preamble;
-  int taken = 0;
-  for (const auto& shot : shot_pool) {
-    if (taken == shots) break;
-    if (shot.group != item.group) continue;
-    // Of a partial item the right context is shown, of others the right choice.
-    const bool partial = task.kind == TaskKind::kPartial;
-    const auto gold = static_cast<std::size_t>(shot.gold);
-    const std::string& question = shot.contexts.empty() ? shot.prompt : shot.contexts[partial ? gold : 0];
-    const std::string& answer = shot.choices.empty() ? shot.answer : shot.choices[partial ? 0 : gold];
-    before += question + task.delimiter + answer + "\n\n";
-    ++taken;
-  }
-  require(taken == shots, "{}: expected {} worked examples, found {}{}; lower --shots or give the task 'shot_files'",
-          place(task, item), shots, taken, item.group.empty() ? "" : " of the group " + item.group);
+  const std::string before = item.preamble + shots_text(task, shots);
   for (auto& context : contexts) context = before + context;
   return contexts;
 }
 
+const std::vector<std::string>& stops_of(const TaskDefinition& task, const Item& item) {
+  return item.until.empty() ? task.until : item.until;
+}
+
 std::vector<LoglikelihoodRequest> loglikelihood_requests(const TaskDefinition& task, const Item& item,
                                                          const Tokenizer& tokenizer, std::int64_t max_length,
-                                                         std::span<const Item> shot_pool, int shots) {
+                                                         Shots shots) {
   require(max_length > 0, "task {}: expected a maximum length of at least 1, found {}", task.name, max_length);
   if (task.kind == TaskKind::kRolling) return rolling_windows(tokenizer, item.prompt, max_length);
-  const auto contexts = contexts_with_shots(task, item, shot_pool, shots);
+  const auto contexts = contexts_with_shots(task, item, shots);
   std::vector<LoglikelihoodRequest> requests;
   if (task.kind == TaskKind::kLoglikelihood) {
     requests.push_back(encode_pair(tokenizer, contexts[0], task.delimiter + item.answer));
@@ -129,10 +119,10 @@ GenerateRequest generate_request(const TaskDefinition& task, const Item& item, c
   if (request.prompt.size() > room) request.prompt.erase(request.prompt.begin(), request.prompt.end() - room);
   if (request.prompt.empty()) request.prompt = {prefix_id(tokenizer)};
   request.eos = tokenizer.eos();
-  const std::string until = item.until.empty() ? task.until : item.until;
-  if (!until.empty()) {
-    request.stop = [&tokenizer, until](std::span<const std::int32_t> ids) {
-      return tokenizer.decode(ids).find(until) != std::string::npos;
+  if (const auto& stops = stops_of(task, item); !stops.empty()) {
+    request.stop = [&tokenizer, stops](std::span<const std::int32_t> ids) {
+      const std::string text = tokenizer.decode(ids);
+      return std::any_of(stops.begin(), stops.end(), [&](const std::string& stop) { return text.find(stop) != std::string::npos; });
     };
   }
   return request;

@@ -58,15 +58,18 @@ void truncate(LoglikelihoodRequest* request, std::int64_t max_length, const std:
 std::vector<LoglikelihoodRequest> rolling_windows(const Tokenizer& tokenizer, const std::string& text,
                                                   std::int64_t max_length);
 
-// Contexts of an item with the preamble and `shots` worked examples in front. The examples are the first of the pool
-// that belong to the item's group. UserError where the pool has too few.
-std::vector<std::string> contexts_with_shots(const TaskDefinition& task, const Item& item,
-                                             std::span<const Item> shot_pool, int shots);
+using Shots = std::span<const Item* const>;  // worked examples, see eval/shots.h
+
+// Contexts of an item with the preamble and worked examples in front.
+std::vector<std::string> contexts_with_shots(const TaskDefinition& task, const Item& item, Shots shots);
 
 // What an item asks of the model, log-likelihood kinds: one request a choice (or context, or window).
 std::vector<LoglikelihoodRequest> loglikelihood_requests(const TaskDefinition& task, const Item& item,
                                                          const Tokenizer& tokenizer, std::int64_t max_length,
-                                                         std::span<const Item> shot_pool = {}, int shots = 0);
+                                                         Shots shots = {});
+
+// Where the item's answer ends.
+const std::vector<std::string>& stops_of(const TaskDefinition& task, const Item& item);
 
 // Completion: the prompt's last max_length - max_new_tokens ids.
 GenerateRequest generate_request(const TaskDefinition& task, const Item& item, const Tokenizer& tokenizer,

@@ -16,21 +16,58 @@ namespace {
 
 const std::vector<std::pair<std::string, TaskKind>>& kinds() {
   static const std::vector<std::pair<std::string, TaskKind>> names = {
-      {"multiple_choice", TaskKind::kMultipleChoice}, {"partial", TaskKind::kPartial},
+      {"multiple_choice", TaskKind::kMultipleChoice}, {"multiple_true", TaskKind::kMultipleTrue},
+      {"partial", TaskKind::kPartial},
       {"loglikelihood", TaskKind::kLoglikelihood},    {"rolling", TaskKind::kRolling},
       {"completion", TaskKind::kCompletion},          {"minimal_pairs", TaskKind::kMinimalPairs}};
   return names;
 }
 
-const std::vector<std::string> kSuites = {"general", "recall", "lm", "grammar"};
+const std::vector<std::string> kSuites = {"general", "recall", "knowledge", "retrieval", "qa", "math", "lm", "grammar"};
+const std::vector<std::string> kFigures = {"figure-2", "figure-9"};
 const std::vector<std::string> kTaskKeys = {"title", "manner", "kind", "suite", "metric", "chance", "delimiter",
                                             "max_new_tokens", "until", "shots", "preamble", "group", "files",
-                                            "shot_files", "labels", "text_format", "from", "abstract"};
+                                            "shot_files", "labels", "text_format", "from", "abstract", "also",
+                                            "sampler", "shot_delimiter", "by_size", "ignore", "ignore_case",
+                                            "ignore_punctuation"};
 const std::vector<std::string> kShapeKeys = {"context", "contexts", "choices", "gold",  "gold_base",
                                              "answer",  "aliases",  "original", "every", "group",
-                                             "preamble", "max_new_tokens", "until"};
+                                             "preamble", "max_new_tokens", "until",   "wrong"};
 
-std::string unescaped(const Assignment& a) { return TextTemplate(a.value, a.origin).render({}, a.origin); }
+std::string unescaped(const std::string& text, const Assignment& a) { return TextTemplate(text, a.origin).render({}, a.origin); }
+std::string unescaped(const Assignment& a) { return unescaped(a.value, a); }
+
+// "Question: | </s>": texts of which each ends an answer.
+std::vector<std::string> stops(const Assignment& a) {
+  std::vector<std::string> texts;
+  for (const auto& text : split_alternatives(a.value)) texts.push_back(unescaped(text, a));
+  return texts;
+}
+
+bool flag(const Assignment& a) {
+  require(a.value == "true" || a.value == "false", "{}: '{}': expected true or false, found '{}'", a.origin, a.key, a.value);
+  return a.value == "true";
+}
+
+std::vector<std::string> comma_list(const std::string& text);
+
+// "filter.strict-match = first PATTERN": the first match of an answer; "last PATTERN"; "text": all of it.
+AnswerFilter answer_filter(const Assignment& a) {
+  AnswerFilter filter;
+  filter.name = a.key.substr(a.key.find('.') + 1);
+  const std::size_t space = a.value.find(' ');
+  const std::string which = a.value.substr(0, space);
+  require(which == "text" ? space == std::string::npos : (which == "first" || which == "last") && space != std::string::npos,
+          "{}: '{}': expected text, first PATTERN or last PATTERN, found '{}'", a.origin, a.key, a.value);
+  filter.last = which == "last";
+  if (which != "text") filter.pattern = std::make_shared<Regex>(trim(a.value.substr(space)), a.origin);
+  return filter;
+}
+
+// "category.stem = abstract_algebra, anatomy"
+std::pair<std::string, std::vector<std::string>> category(const Assignment& a) {
+  return {a.key.substr(a.key.find('.') + 1), comma_list(a.value)};
+}
 
 std::vector<std::string> comma_list(const std::string& text) {
   std::vector<std::string> parts;
@@ -87,7 +124,8 @@ void set_shape_key(TaskDefinition& task, const Assignment& a, const std::string&
   else if (key == "preamble") it->preamble = TextTemplate(a.value, a.origin);
   else if (key == "every") it->every = TextTemplate("{text|" + a.value + "}", a.origin);
   else if (key == "max_new_tokens") it->max_new_tokens = positive(a);
-  else if (key == "until") it->until = unescaped(a);
+  else if (key == "until") it->until = stops(a);
+  else if (key == "wrong") it->wrong = templates(a);
   else unknown_key(a, key, kShapeKeys);
 }
 
@@ -95,7 +133,11 @@ void set_shape_key(TaskDefinition& task, const Assignment& a, const std::string&
 void set_key(TaskDefinition& task, const Assignment& a) {
   const std::string& key = a.key;
   const std::size_t dot = key.find('.');
-  if (dot != std::string::npos) {
+  if (key.starts_with("filter.")) {
+    task.rules.filters.push_back(answer_filter(a));
+  } else if (key.starts_with("category.")) {
+    task.categories.push_back(category(a));
+  } else if (dot != std::string::npos) {
     set_shape_key(task, a, key.substr(0, dot), key.substr(dot + 1));
   } else if (key == "title") {
     task.title = a.value;
@@ -109,8 +151,8 @@ void set_key(TaskDefinition& task, const Assignment& a) {
     task.suite = a.value;
   } else if (key == "metric") {
     const std::vector<std::string> names = {"acc", "acc_norm", "perplexity", "word_perplexity", "byte_perplexity",
-                                            "bits_per_byte", "contains"};
-    require(std::find(names.begin(), names.end(), a.value) != names.end(),
+                                            "bits_per_byte", "contains", "exact_match"};
+    require(std::find(names.begin(), names.end(), a.value.substr(0, a.value.find(','))) != names.end(),
             "{}: 'metric': expected one of {}, found '{}'", a.origin, join(names, ", "), a.value);
     task.metric = a.value;
   } else if (key == "chance") {
@@ -122,7 +164,27 @@ void set_key(TaskDefinition& task, const Assignment& a) {
   } else if (key == "max_new_tokens") {
     task.max_new_tokens = positive(a);
   } else if (key == "until") {
-    task.until = unescaped(a);
+    task.until = stops(a);
+  } else if (key == "also") {
+    task.also = a.value == "none" ? std::vector<std::string>{} : comma_list(a.value);
+    for (const auto& name : task.also) {
+      require(std::find(kFigures.begin(), kFigures.end(), name) != kFigures.end(), "{}: 'also': expected {} or none, found '{}'",
+              a.origin, join(kFigures, ", "), name);
+    }
+  } else if (key == "sampler") {
+    require(a.value == "random" || a.value == "first_n", "{}: 'sampler': expected random or first_n, found '{}'", a.origin, a.value);
+    task.sampler = a.value;
+  } else if (key == "shot_delimiter") {
+    task.shot_delimiter = unescaped(a);
+  } else if (key == "by_size") {
+    task.by_size = flag(a);
+  } else if (key == "ignore") {
+    task.rules.ignore.clear();
+    for (const auto& pattern : split_alternatives(a.value)) task.rules.ignore.push_back(std::make_shared<Regex>(pattern, a.origin));
+  } else if (key == "ignore_case") {
+    task.rules.ignore_case = flag(a);
+  } else if (key == "ignore_punctuation") {
+    task.rules.ignore_punctuation = flag(a);
   } else if (key == "shots") {
     task.shots = positive(a);
   } else if (key == "preamble") {
@@ -147,11 +209,15 @@ void check(const TaskDefinition& task, const std::string& where) {
   require(!task.files.empty(), "{}: expected 'files', found none", where);
   require(!task.shapes.empty(), "{}: expected at least one shape (keys such as 'upstream.context'), found none", where);
   require(task.shots == 0 || !task.shot_files.empty(), "{}: 'shots' = {} needs 'shot_files'", where, task.shots);
+  require(task.rules.filters.empty() || task.kind == TaskKind::kCompletion, "{}: 'filter' is for the kind completion alone", where);
   for (const auto& shape : task.shapes) {
     const std::string at = where + " shape '" + shape.name + "'";
     const bool chooses = task.kind == TaskKind::kMultipleChoice || task.kind == TaskKind::kPartial ||
                          task.kind == TaskKind::kMinimalPairs;
     if (chooses) require(!shape.choices.empty() && !shape.gold.empty(), "{}: expected 'choices' and 'gold'", at);
+    if (task.kind == TaskKind::kMultipleTrue) {
+      require(!shape.choices.empty() && shape.gold.empty() != shape.wrong.empty(), "{}: expected 'choices' and one of 'gold' and 'wrong'", at);
+    }
     if (task.kind == TaskKind::kPartial) require(!shape.contexts.empty(), "{}: expected 'contexts'", at);
     if (task.kind != TaskKind::kPartial && task.kind != TaskKind::kMinimalPairs) {
       require(!shape.context.empty(), "{}: expected 'context'", at);
@@ -227,16 +293,19 @@ const TaskDefinition& find_task(const std::vector<TaskDefinition>& tasks, const 
 
 std::vector<const TaskDefinition*> select_tasks(const std::vector<TaskDefinition>& tasks, const std::string& words) {
   std::set<std::string> wanted;
-  for (const auto& word : comma_list(words)) {
-    if (word == "all" || std::find(kSuites.begin(), kSuites.end(), word) != kSuites.end()) {
+  for (std::string word : comma_list(words)) {
+    if (word.starts_with("figure") && word.size() > 6) word = "figure-" + word.substr(std::min(word.size(), word.find_first_of("0123456789")));
+    const auto is_suite = [&](const std::vector<std::string>& names) { return std::find(names.begin(), names.end(), word) != names.end(); };
+    if (word == "all" || is_suite(kSuites) || is_suite(kFigures)) {
       for (const auto& task : tasks) {
-        if (word == "all" || task.suite == word) wanted.insert(task.name);
+        const bool also = std::find(task.also.begin(), task.also.end(), word) != task.also.end();
+        if (word == "all" || task.suite == word || also) wanted.insert(task.name);
       }
     } else {
       wanted.insert(find_task(tasks, word).name);
     }
   }
-  require(!wanted.empty(), "tasks: expected task names, a suite ({}) or all, found '{}'", join(kSuites, ", "), words);
+  require(!wanted.empty(), "tasks: expected task names, a suite ({}, {}) or all, found '{}'", join(kSuites, ", "), join(kFigures, ", "), words);
   std::vector<const TaskDefinition*> selected;
   for (const auto& task : tasks) {
     if (wanted.contains(task.name)) selected.push_back(&task);

@@ -4,8 +4,9 @@
 //   [arc_easy]
 //   title   = ARC, easy set
 //   manner  = what differs from the harness, in words
-//   kind    = multiple_choice | partial | loglikelihood | rolling | completion | minimal_pairs
-//   suite   = general | recall | lm | grammar
+//   kind    = multiple_choice | multiple_true | partial | loglikelihood | rolling | completion | minimal_pairs
+//   suite   = general | recall | knowledge | retrieval | qa | math | lm | grammar
+//   also    = figure-2, figure-9      further suites: the tasks behind the paper's figures
 //   files   = commonsense/arc_easy.jsonl, arc_easy.jsonl      the first pattern that matches anything below --data
 //   foundry.context  = {query}\nAnswer:                       one group of templates a shape of record; the first shape
 //   foundry.choices  = {choices}                              whose fields are all there is used (text_template.h)
@@ -20,16 +21,18 @@
 #include <vector>
 
 #include "base/error.h"
+#include "eval/answers.h"
 #include "eval/text_template.h"
 
 namespace hymba::eval {
 
 enum class TaskKind {
   kMultipleChoice,  // one context, several continuations
+  kMultipleTrue,    // as before, and several choices are right: their share of the probability (TruthfulQA)
   kPartial,         // several contexts, one continuation (WinoGrande)
   kLoglikelihood,   // one continuation: greedy or not, perplexity (LAMBADA)
   kRolling,         // whole texts: perplexity a word and a byte (WikiText)
-  kCompletion,      // generated text contains the answer (SQuAD completion, key-value recall)
+  kCompletion,      // generated text contains the answer (SQuAD completion, key-value recall) or is it (GSM8K)
   kMinimalPairs,    // choices are whole sentences, no context (BLiMP)
 };
 std::string task_kind_name(TaskKind kind);
@@ -39,14 +42,15 @@ struct RecordShape {
   TextTemplate context;
   std::vector<TextTemplate> contexts;  // partial
   std::vector<TextTemplate> choices;   // one bare {field} may be a list
-  std::string gold;                    // "{field}", "{field} in {list}", or a number
+  std::vector<TextTemplate> wrong;     // multiple_true: choices that are not right, where they stand apart
+  std::string gold;                    // "{field}", "{field} in {list}", or a number; multiple_true: a {list} of 0 and 1
   int gold_base = 0;                   // the number that means the first choice
   TextTemplate answer, original;
   TextTemplate group, preamble;        // empty: the task's
   TextTemplate aliases;                // a bare {list}
   TextTemplate every;                  // "every = clean": filters on each finished context and choice, as {text|clean}
   int max_new_tokens = 0;              // 0: as the task says
-  std::string until;                   // "": as the task says
+  std::vector<std::string> until;      // none: as the task says
 };
 
 struct TaskDefinition {
@@ -54,13 +58,19 @@ struct TaskDefinition {
   std::string title, manner;
   TaskKind kind = TaskKind::kMultipleChoice;
   std::string suite = "general";
+  std::vector<std::string> also;      // further suites
   std::string metric;                 // the one that a study reports; "": acc, word_perplexity or contains by kind
   std::optional<double> chance;       // of the metric; absent: mean of 1 / number of choices, 0 for the other kinds
   std::string delimiter = " ";        // between context and continuation
   int max_new_tokens = 256;           // completion
-  std::string until = "\n\n";         // completion: the answer ends here
+  std::vector<std::string> until = {"\n\n"};  // completion: the answer ends before the first of them
+  AnswerRules rules;                  // completion: filters make the metric exact_match, none of them contains
   int shots = 0;
+  std::string sampler = "random";     // of worked examples: random (the harness' draw) or first_n
+  std::string shot_delimiter = "\n\n";  // behind each
   TextTemplate group;                 // e.g. the MMLU subject or BLiMP paradigm
+  std::vector<std::pair<std::string, std::vector<std::string>>> categories;  // means over groups: "stem", its subjects
+  bool by_size = true;                // a mean over groups weighs them by their items
   TextTemplate preamble;              // before the few-shot examples
   std::vector<std::string> files, shot_files;
   std::string labels;                 // a file beside the data file with one gold label a line
@@ -82,13 +92,15 @@ struct Item {
   std::vector<std::string> contexts;    // one; as many as options where the kind is partial
   std::vector<std::string> choices;     // without the delimiter; one where the kind is partial
   int gold = 0;
+  std::vector<bool> right;              // multiple_true: which choices are
   std::string prompt;                   // loglikelihood, completion: the context; rolling: the text
   std::string answer;
   std::vector<std::string> aliases;     // further right answers of a completion
   std::string original;                 // rolling: the text before detokenising; words and bytes are counted in it
   std::string preamble;                 // before few-shot examples
-  int max_new_tokens = 0;               // 0 and "": as the task says
-  std::string until;
+  int max_new_tokens = 0;               // 0 and none: as the task says
+  std::vector<std::string> until;
+  nlohmann::json doc;                   // the record it was made of
 };
 
 struct TaskData {
@@ -106,6 +118,7 @@ class NoTaskFiles : public UserError {
 
 struct LoadOptions {
   std::int64_t limit = 0;                // 0: all
+  bool shots = true;                     // read the files of worked examples, where there are any
   std::optional<std::uint64_t> seed;     // given: `limit` items drawn at random (in file order), else the first ones
 };
 

@@ -13,7 +13,7 @@ namespace {
 const std::vector<std::string>& filter_names() {
   static const std::vector<std::string> names = {
       "strip",  "capitalize",       "lower_first", "clean",    "capitalize_tail", "spaces", "chop",      "before",
-      "after",  "before_last_word", "last_word",   "drop_end", "replace",         "map",    "detokenize"};
+      "after",  "before_last_word", "last_word",   "drop_end", "replace",         "map",    "detokenize", "split"};
   return names;
 }
 
@@ -185,6 +185,7 @@ void TextTemplate::parse_placeholder(const std::string& body, const std::string&
     require(std::find(names.begin(), names.end(), filter.name) != names.end(),
             "{}: unknown filter '{}' in '{{{}}}'; did you mean '{}'?", where, filter.name, body,
             nearest(filter.name, names));
+    require(filter.name != "split" || filter.argument.size() == 1, "{}: expected split and one character in '{{{}}}'", where, body);
     part.filters.push_back(std::move(filter));
   }
   parts_.push_back(std::move(part));
@@ -226,10 +227,16 @@ const nlohmann::json* TextTemplate::list(const nlohmann::json& record) const {
   return found != nullptr && found->is_array() ? found : nullptr;
 }
 
+std::string TextTemplate::separator() const {
+  const bool lists = parts_.size() == 1 && !parts_[0].filters.empty() && parts_[0].filters.back().name == "split";
+  return lists ? parts_[0].filters.back().argument : "";
+}
+
 std::string TextTemplate::apply(const Filter& filter, std::string text, const std::string& where) {
   const std::string& name = filter.name;
   const std::string& argument = filter.argument;
   if (name == "strip") return std::string(strip(text));
+  if (name == "split") return text;  // see separator()
   if (name == "capitalize") return capitalize(text);
   if (name == "lower_first") return lower_first(text);
   if (name == "clean") return clean_hellaswag(text);

@@ -32,6 +32,8 @@ class TextTemplate {
   std::string render(const nlohmann::json& record, const std::string& where) const;
   // The list that a template of one bare {field} stands for, or nullptr where it is no list.
   const nlohmann::json* list(const nlohmann::json& record) const;
+  // Of a template of one {field|split:X}, which stands for the pieces between X; "" for any other.
+  std::string separator() const;
   // The value of a template of one bare {field}, or nullptr.
   const nlohmann::json* value(const nlohmann::json& record) const;
 

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "exchange/stored_weights.h"
 
 namespace hymba::cli {
 namespace {
@@ -23,15 +24,16 @@ std::size_t unfinished_bytes(const std::string& text) {
 
 Generator open_generator(const Invocation& invocation) {
   std::signal(SIGPIPE, SIG_IGN);  // a reader that has gone is an error of print_text(), not the end of the process
-  const auto weights = parse_dtype(invocation.get<std::string>("dtype"), "--dtype");
+  const auto weights = invocation.get<std::string>("dtype");
+  if (weights != "stored") parse_dtype(weights, "--dtype");
   EngineOptions options;
   options.kv_type = parse_dtype(invocation.get<std::string>("kv-dtype"), "--kv-dtype");
   options.chunk = invocation.get<std::int64_t>("chunk");
   require(options.chunk > 0, "--chunk {}: expected a positive number of tokens", options.chunk);
   sampling_of(invocation).check();
-  Generator generator{load_model(invocation.arguments[0]), nullptr, nullptr};
+  Generator generator{load_model_as_stored(invocation.arguments[0]), nullptr, nullptr};
   generator.tokenizer = open_model_tokenizer(generator.loaded.state.tokenizer);
-  generator.loaded.model->set_weight_type(weights);
+  if (weights != "stored") generator.loaded.model->set_weight_type(parse_dtype(weights, "--dtype"));
   generator.engine = std::make_unique<Engine>(*generator.loaded.model, options);
   return generator;
 }
@@ -42,7 +44,7 @@ void add_generation_options(boost::program_options::options_description& o) {
                   "0: the most probable token; else draws, sharper the smaller")(
       "top-k", po::value<std::int64_t>()->default_value(0), "draw among the k most probable tokens; 0: all")(
       "top-p", po::value<double>()->default_value(1), "draw among the fewest tokens that hold this probability")(
-      "dtype", po::value<std::string>()->default_value("fp32"), "of the weights: fp32, bf16, fp16")(
+      "dtype", po::value<std::string>()->default_value("stored"), "of the weights: fp32, bf16, fp16, or stored: as the file has them")(
       "kv-dtype", po::value<std::string>()->default_value("fp32"), "of K and V in the cache: fp32, bf16, fp16")(
       "chunk", po::value<std::int64_t>()->default_value(512), "tokens of a prefill pass; changes no result");
 }

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "cli/context.h"
+#include "exchange/stored_weights.h"
 #include "io/safetensors.h"
 
 namespace hymba::cli {
@@ -19,7 +20,7 @@ void run_logits_command(const Invocation& invocation) {
   require(found->second.dim() == 2 && found->second.numel() > 0 && (type == at::kLong || type == at::kInt),
           "{}: input_ids: expected int64 [B, T], found {} [{}]", input, at::toString(type),
           fmt::join(found->second.sizes(), ", "));
-  const auto loaded = load_model(invocation.arguments[0]);
+  const auto loaded = load_model_as_stored(invocation.arguments[0]);
   const at::NoGradGuard no_grad;
   const at::Tensor ids_BT = found->second.to(at::kLong);
   std::map<std::string, at::Tensor> result = {{"logits", loaded.model->logits(loaded.model->forward(ids_BT))}};

@@ -14,6 +14,7 @@ Command curves_command();
 Command tradeoff_command();
 Command studies_command();
 Command sweep_command();
+Command compare_command();
 
 // What a command would get from these words of a command line (without its name), for commands that use others.
 Invocation parse_words(const Command& command, const std::vector<std::string>& words);

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "data/bpe.h"
 #include "data/hf_tokenizer.h"
@@ -145,6 +146,39 @@ TEST_F(Oracle, EverythingEqualsThePackages) {
     if (!pair && entry.path().extension() != ".model") continue;
     for (const char* texts : {"texts", "random"})
       compare(pair ? entry.path().parent_path().string() : entry.path().string(), entry.path().string(), texts);
+  }
+}
+
+// MB/s of encoding and decoding beside the packages, one thread, on whole texts of the shared folder: for docs/tokenizers.md.
+TEST_F(Oracle, Throughput) {
+  if (std::getenv("HYMBA_TOKENIZER_TIMES") == nullptr) GTEST_SKIP() << "set HYMBA_TOKENIZER_TIMES to measure";
+  const fs::path data = shared_folder() / "data", known = data / "tokenizers";
+  std::string names;
+  std::vector<std::string> texts;
+  double megabytes = 0;
+  for (const char* name : {"lm/gutenberg/sherlock_holmes_1661.txt", "lm/wikitext-2-raw/wiki.valid.raw", "lm/tinystories_part_a.txt"}) {
+    if (!fs::exists(data / name)) GTEST_SKIP() << "no " << data / name;
+    texts.push_back(read_file(data / name));
+    names += " " + (data / name).string();
+    megabytes += static_cast<double>(texts.back().size()) / 1e6;
+  }
+  for (const auto& [spec, file] : std::vector<std::pair<fs::path, fs::path>>{{known / "gpt2", known / "gpt2" / "gpt2_merges.txt"},
+                                                                            {known / "llama2" / "tokenizer.model", known / "llama2" / "tokenizer.model"},
+                                                                            {vectors_folder() / "llama3.json", vectors_folder() / "llama3.json"},
+                                                                            {vectors_folder() / "llama2.json", vectors_folder() / "llama2.json"}}) {
+    const auto tokenizer = open_tokenizer(spec.string());
+    std::vector<std::vector<std::int32_t>> ids;
+    Stopwatch watch;
+    for (const auto& text : texts) ids.push_back(tokenizer->encode(text));
+    const double encoding = watch.seconds();
+    watch.restart();
+    for (const auto& some : ids) tokenizer->decode(some);
+    const double decoding = watch.seconds();
+    const auto out = (folder_ / "time").string();
+    ask(fmt::format("time {} {} > {}", file.string(), names, out));
+    fmt::print("{}: encode {:.2f} MB/s, decode {:.2f} MB/s; Python encode, decode {}", spec.filename().string(), megabytes / encoding,
+               megabytes / decoding, read_file(out));
+    EXPECT_GT(ids[0].size(), 1000u);
   }
 }
 

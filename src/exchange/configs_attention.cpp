@@ -12,7 +12,12 @@ std::vector<Assignment> llama_design(const HfConfig& c) {
   set_dense_transformer(c, w, "attention");
   if (c.flag_or("attention_bias", false)) w.set("attention.bias", "all", "attention_bias");
   if (c.flag_or("mlp_bias", false)) w.set("ffn.bias", "true", "mlp_bias");
-  if (c.family() == "mistral" && c.has("sliding_window")) set_window(c, w, full_layers(c));  // exclusive, as ours
+  if (c.family() != "mistral") return w.done();
+  if (!c.json().contains("sliding_window")) {  // null means none, an absent key its family's default
+    w.set("attention.window", 4096, "sliding_window (absent)");
+  } else if (c.has("sliding_window")) {
+    set_window(c, w, full_layers(c));  // exclusive, as ours
+  }
   return w.done();
 }
 

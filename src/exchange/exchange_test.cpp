@@ -15,6 +15,7 @@
 #include "base/files.h"
 #include "exchange/export.h"
 #include "exchange/hf_folder.h"
+#include "exchange/stored_weights.h"
 #include "io/safetensors.h"
 
 namespace hymba {
@@ -136,6 +137,12 @@ TEST_F(Exchange, BfloatIsRoundedOnceAndDesignsWithoutALayoutAreNamed) {
     EXPECT_TRUE(at::equal(p.value.to(at::kBFloat16).to(at::kFloat), back.model->parameters().find(p.name)->value))
         << p.name;
   }
+  const auto stored = load_model_as_stored(root_ / "bf16");
+  EXPECT_EQ(stored.model->parameters().find("layers.0.mixer.in_proj.weight")->value.scalar_type(), at::kBFloat16);
+  EXPECT_EQ(stored.model->parameters().find("norm.weight")->value.scalar_type(), at::kFloat);
+  const at::Tensor ids = at::zeros({2, 19}, at::kLong) + 7;
+  const at::Tensor wide = back.model->forward(ids), narrow = stored.model->forward(ids);
+  EXPECT_LT((wide - narrow).abs().max().item<double>(), 1e-5 * wide.abs().max().item<double>());
   expect_contains(error_of([&] { export_hf(loaded, root_ / "bf16", "fp32"); }), {"is there already"});
   expect_contains(error_of([&] { export_hf(make("row-11", {}), root_ / "x", "fp32"); }),
                   {"parallel.fusion = concat", "hymba"});
@@ -200,6 +207,13 @@ TEST_F(Exchange, DamagedTensorsAreNamed) {
   const auto poison = [&](float value) { return [&, value](Tensors& t) { t.at(name).data_ptr<float>()[3] = value; }; };
   expect_contains(error_of_tensors(poison(std::nanf(""))), {name, "nan at element 3", "model.safetensors"});
   expect_contains(error_of_tensors(poison(std::numeric_limits<float>::infinity())), {name, "inf at element 3"});
+  for (const auto type : {at::kBFloat16, at::kHalf}) {
+    const auto narrow = [&](Tensors& t) {
+      poison(std::nanf(""))(t);
+      t[name] = t.at(name).to(type);
+    };
+    expect_contains(error_of_tensors(narrow), {name, "nan at element 3"});
+  }
 }
 
 TEST_F(Exchange, ContradictingConfigsAreNamed) {

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
+#include <cstdint>
 #include <set>
 
 #include "base/error.h"
@@ -77,28 +77,37 @@ ShardedTensors map_weights(const fs::path& folder) {
   return all;
 }
 
-void require_finite(const at::Tensor& tensor, const std::string& name, const std::string& where) {
+namespace {
+
+// The first value whose exponent has all bits set (infinity or NaN), or -1.
+template <class Bits>
+std::int64_t first_not_finite(const at::Tensor& tensor, Bits exponent) {
   const at::Tensor flat = tensor.contiguous();
-  const float* data = flat.const_data_ptr<float>();
+  const auto* data = static_cast<const Bits*>(flat.const_data_ptr());
   std::atomic<std::int64_t> bad{-1};
   at::parallel_for(0, flat.numel(), 1 << 18, [&](std::int64_t begin, std::int64_t end) {
-    std::uint32_t any = 0;
-    for (std::int64_t i = begin; i < end; ++i) {  // all exponent bits set: infinity or NaN
-      std::uint32_t bits;
-      std::memcpy(&bits, data + i, 4);
-      any |= static_cast<std::uint32_t>((bits & 0x7f800000u) == 0x7f800000u);
-    }
-    if (any == 0) return;
-    for (std::int64_t i = begin; i < end; ++i) {
-      if (!(data[i] - data[i] == 0)) {
+    Bits any = 0;
+    for (std::int64_t i = begin; i < end; ++i) any |= static_cast<Bits>((data[i] & exponent) == exponent);
+    for (std::int64_t i = begin; any != 0 && i < end; ++i) {
+      if ((data[i] & exponent) == exponent) {
         bad = i;
         return;
       }
     }
   });
-  const std::int64_t first = bad;
-  require(first < 0, "{}: tensor '{}' holds {} at element {}; the file is damaged or the training diverged", where,
-          name, first < 0 ? 0.0f : data[first], first);
+  return bad;
+}
+
+}  // namespace
+
+void require_finite(const at::Tensor& tensor, const std::string& name, const std::string& where) {
+  const auto type = tensor.scalar_type();
+  const std::int64_t first = type == at::kBFloat16 ? first_not_finite<std::uint16_t>(tensor, 0x7f80)
+                             : type == at::kHalf   ? first_not_finite<std::uint16_t>(tensor, 0x7c00)
+                                                   : first_not_finite<std::uint32_t>(tensor, 0x7f800000u);
+  if (first < 0) return;
+  user_error("{}: tensor '{}' holds {} at element {}; the file is damaged or the training diverged", where, name,
+             tensor.reshape({-1})[first].item<float>(), first);
 }
 
 void check_links(const std::vector<TensorLink>& links, const ShardedTensors& weights,
@@ -140,7 +149,8 @@ void check_links(const std::vector<TensorLink>& links, const ShardedTensors& wei
   }
 }
 
-std::unique_ptr<LanguageModel> read_hf_model(const fs::path& folder, const Design& design) {
+std::unique_ptr<LanguageModel> read_hf_model(const fs::path& folder, const Design& design,
+                                             bool keep_16_bit) {
   const HfConfig config(folder);
   const Family& family = find_family(config);
   require(!family.rules.empty(),
@@ -154,12 +164,16 @@ std::unique_ptr<LanguageModel> read_hf_model(const fs::path& folder, const Desig
   for (const auto& link : links) by_name[link.ours] = &link;
   return std::make_unique<LanguageModel>(design, [&](const std::string& name, const std::vector<std::int64_t>&) {
     const TensorLink& link = *by_name.at(name);
-    const at::Tensor value = join_parts(link, [&](const TensorPart& part) { return weights.tensors.at(part.name); });
+    at::ScalarType type = keep_16_bit ? weights.tensors.at(link.parts[0].name).scalar_type() : at::kFloat;
+    for (const auto& part : link.parts) {
+      if (weights.tensors.at(part.name).scalar_type() != type || type == at::kDouble) type = at::kFloat;
+    }
+    const at::Tensor value = join_parts(link, [&](const TensorPart& part) { return weights.tensors.at(part.name); }, type);
     try {
       require_finite(value, link.parts[0].name, weights.file.at(link.parts[0].name));
     } catch (const UserError&) {  // name the very part
       for (const auto& part : link.parts)
-        require_finite(weights.tensors.at(part.name).to(at::kFloat), part.name, weights.file.at(part.name));
+        require_finite(weights.tensors.at(part.name), part.name, weights.file.at(part.name));
       throw;
     }
     return value;

@@ -81,6 +81,11 @@ Design read_llama2c_design(const fs::path& path) {
   return design;
 }
 
+std::int64_t llama2c_length(const fs::path& path) {
+  const MappedFile file(path);
+  return read_sizes(file, path.string()).length;
+}
+
 std::unique_ptr<LanguageModel> read_llama2c_model(const fs::path& path, const Design& design) {
   const MappedFile file(path);
   const Sizes s = read_sizes(file, path.string());

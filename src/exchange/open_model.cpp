@@ -3,12 +3,22 @@
 #include "base/error.h"
 #include "exchange/hf_folder.h"
 #include "exchange/llama2c.h"
+#include "exchange/stored_weights.h"
 
 namespace hymba {
 namespace fs = std::filesystem;
 namespace {
 
 bool is_checkpoint(const fs::path& path) { return fs::exists(path / "state.json") || !newest_checkpoint(path).empty(); }
+
+// Tokens that the model was made for, as the harness finds them; texts are cut to them.
+std::int64_t longest_text(const fs::path& path) {
+  const HfConfig config(path);
+  for (const char* key : {"n_positions", "max_position_embeddings", "n_ctx"}) {
+    if (config.has(key)) return config.whole(key);
+  }
+  return 2048;
+}
 
 // The tokenizer file of a folder, by the names that published models use.
 std::string tokenizer_of(const fs::path& folder) {
@@ -67,26 +77,37 @@ Design read_model_design(const fs::path& path) {
   no_model(path);
 }
 
-LoadedModel load_model(const fs::path& path) {
+namespace {
+
+LoadedModel load(const fs::path& path, bool keep_16_bit) {
   switch (model_kind(path)) {
     case ModelKind::kCheckpoint:
       return load_checkpoint(path);
     case ModelKind::kHuggingFace: {
       const fs::path folder = fs::is_directory(path) ? path : path.parent_path();
       Design design = read_hf_design(path);
-      auto model = read_hf_model(folder, design);
-      return stored_model(std::move(design), folder, std::move(model));
+      auto model = read_hf_model(folder, design, keep_16_bit);
+      auto loaded = stored_model(std::move(design), folder, std::move(model));
+      loaded.state.extra["max_length"] = longest_text(path);
+      return loaded;
     }
     case ModelKind::kLlama2c: {
       Design design = read_llama2c_design(path);
       auto model = read_llama2c_model(path, design);
-      return stored_model(std::move(design), path.parent_path(), std::move(model));
+      auto loaded = stored_model(std::move(design), path.parent_path(), std::move(model));
+      loaded.state.extra["max_length"] = llama2c_length(path);
+      return loaded;
     }
     case ModelKind::kNone:
       break;
   }
   no_model(path);
 }
+
+}  // namespace
+
+LoadedModel load_model(const fs::path& path) { return load(path, false); }
+LoadedModel load_model_as_stored(const fs::path& path) { return load(path, true); }
 
 void require_tokenizer_fits(const LoadedModel& loaded, std::int64_t tokenizer_ids, const std::string& tokenizer,
                             const std::string& model) {

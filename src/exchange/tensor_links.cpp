@@ -159,12 +159,13 @@ std::vector<std::string> ignored_names(const Family& family, const LanguageModel
   return names;
 }
 
-at::Tensor join_parts(const TensorLink& link, const std::function<at::Tensor(const TensorPart&)>& part) {
+at::Tensor join_parts(const TensorLink& link, const std::function<at::Tensor(const TensorPart&)>& part,
+                      at::ScalarType type) {
   if (link.parts.size() == 1) {
     const at::Tensor one = part(link.parts[0]).reshape(link.shape);
-    return one.scalar_type() == at::kFloat ? one : one.to(at::kFloat);
+    return one.scalar_type() == type ? one : one.to(type);
   }
-  at::Tensor ours = at::empty(link.shape, at::kFloat);
+  at::Tensor ours = at::empty(link.shape, type);
   const at::Tensor target = link.view == TensorView::kFlat ? ours.view({-1}) : ours;
   std::int64_t first = 0;
   for (const auto& piece : link.parts) {

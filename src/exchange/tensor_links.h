@@ -33,8 +33,9 @@ std::vector<TensorLink> link_tensors(const Family& family, const LanguageModel& 
 // All names that the family ignores, for this model's layers.
 std::vector<std::string> ignored_names(const Family& family, const LanguageModel& model);
 
-// Ours, from its parts; one part in fp32 is not copied.
-at::Tensor join_parts(const TensorLink& link, const std::function<at::Tensor(const TensorPart&)>& part);
+// Ours in `type`, from its parts; one part in that type is not copied.
+at::Tensor join_parts(const TensorLink& link, const std::function<at::Tensor(const TensorPart&)>& part,
+                      at::ScalarType type = at::kFloat);
 // The parts of ours, in their shapes.
 std::vector<at::Tensor> split_parts(const TensorLink& link, const at::Tensor& ours);
 

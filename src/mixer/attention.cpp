@@ -80,6 +80,7 @@ class Attention : public Mixer {
   std::int64_t out_width() const override { return heads_ * v_dim_; }
   std::int64_t heads() const override { return heads_; }
   bool attends() const override { return true; }
+  bool reads_in_parts(std::int64_t positions) const override { return !config_.rope.depends_on(positions); }
   bool in_bias() const override { return config_.bias != "none"; }
   bool out_bias() const override { return config_.bias == "all"; }
   double in_scale() const override { return config_.in_scale; }

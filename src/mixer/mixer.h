@@ -113,6 +113,8 @@ class Mixer {
   virtual std::vector<std::pair<std::string, std::int64_t>> facts() const { return {}; }
   virtual bool recurrent() const { return false; }  // counts as SSM in the attention : Mamba ratio
   virtual bool attends() const { return false; }
+  // Whether a text of `positions` may be read in several parts with a cache: angles that depend on the whole length forbid it.
+  virtual bool reads_in_parts(std::int64_t positions) const { return true; }
 };
 
 // A mixer type with its options; one object for each model that is built.

@@ -197,6 +197,15 @@ ModelCache LanguageModel::make_cache(std::int64_t batch, std::int64_t context, a
   return cache;
 }
 
+bool LanguageModel::reads_in_parts(std::int64_t tokens) const {
+  for (const auto& sublayer : sublayers_) {
+    for (const auto& mixer : sublayer->mixers()) {
+      if (!mixer->reads_in_parts(tokens + config_.meta_tokens)) return false;
+    }
+  }
+  return true;
+}
+
 ParamCounts LanguageModel::param_counts() const {
   ParamCounts counts;
   counts.total = store_.count();

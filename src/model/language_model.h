@@ -46,6 +46,8 @@ class LanguageModel {
 
   // A cache for `batch` sequences of up to `context` tokens (meta tokens come on top); K and V in `kv_type`.
   ModelCache make_cache(std::int64_t batch, std::int64_t context, at::ScalarType kv_type = at::kFloat) const;
+  // Whether texts of `tokens` may be read in parts, as caches that several texts share need it.
+  bool reads_in_parts(std::int64_t tokens) const;
   // Feeds the meta tokens into an empty cache: forward() then goes on behind them.
   void prefill_meta(ModelCache* cache) const;
   // One decoding step of a batch as a list of functions (nn/step.h): from ids_B [B] int64, unchecked, to logits_BV.

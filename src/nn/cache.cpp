@@ -1,6 +1,7 @@
 #include "nn/cache.h"
 
 #include <ATen/ops/cat.h>
+#include <ATen/ops/index_select.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -147,6 +148,15 @@ KvCache KvCache::sequence(std::int64_t b) const {
   return one;
 }
 
+// Slots are those of `from` also where one of the two is a ring and the other is not: a ring that has not come round yet
+// holds position t in slot t, and one that has needs a capacity at which both are rings of one size.
+void KvCache::copy_rows(const KvCache& from, const at::Tensor& rows_N, std::int64_t position) {
+  const std::int64_t n = std::min({position, from.k_.size(1), k_.size(1)});
+  if (n < std::min(position, from.k_.size(1))) fail("KV cache: {} slots cannot hold {} positions", k_.size(1), position);
+  k_.narrow(1, 0, n).copy_(from.k_.narrow(1, 0, n).index_select(0, rows_N.to(k_.device())));
+  v_.narrow(1, 0, n).copy_(from.v_.narrow(1, 0, n).index_select(0, rows_N.to(v_.device())));
+}
+
 void KvCache::copy_prefix(const KvCache& from) {
   k_.narrow(1, 0, prefix_).copy_(from.k_.narrow(1, 0, prefix_));
   v_.narrow(1, 0, prefix_).copy_(from.v_.narrow(1, 0, prefix_));
@@ -183,6 +193,21 @@ ModelCache ModelCache::sequence(std::int64_t b, std::int64_t at) const {
     for (const auto& mixer : sublayer) one.sublayers.back().push_back(mixer.sequence(b));
   }
   return one;
+}
+
+void ModelCache::copy_rows(const ModelCache& from, const at::Tensor& rows_N) {
+  if (position != 0 || batch != rows_N.size(0)) fail("cache: {} rows into a cache of {} at {}", rows_N.size(0), batch, position);
+  for (std::size_t s = 0; s < sublayers.size(); ++s) {
+    for (std::size_t m = 0; m < sublayers[s].size(); ++m) {
+      MixerCache& mixer = sublayers[s][m];
+      const MixerCache& source = from.sublayers[s][m];
+      if (mixer.kv) mixer.kv->copy_rows(*source.kv, rows_N, from.position);
+      if (!mixer.state) continue;
+      mixer.state->conv_BSE.copy_(source.state->conv_BSE.index_select(0, rows_N.to(source.state->conv_BSE.device())));
+      mixer.state->ssm.copy_(source.state->ssm.index_select(0, rows_N.to(source.state->ssm.device())));
+    }
+  }
+  position = from.position;
 }
 
 void ModelCache::restart(const ModelCache* start) {

@@ -43,6 +43,8 @@ class KvCache {
   void append_step(const at::Tensor& k_BKP, const at::Tensor& v_BKV, const at::Tensor& lengths_B);
 
   KvCache sequence(std::int64_t b) const;  // a view: writes go into this cache
+  // The first `position` positions of the sequences rows_N of another cache, of this shape but for batch and capacity.
+  void copy_rows(const KvCache& from, const at::Tensor& rows_N, std::int64_t position);
   void copy_prefix(const KvCache& from);   // the pinned slots of a cache with one sequence, into all sequences here
 
   std::int64_t bytes() const;
@@ -83,6 +85,9 @@ struct ModelCache {
   std::int64_t bytes() const;
   // Sequence b alone, at `at` positions: a view, no copy.
   ModelCache sequence(std::int64_t b, std::int64_t at) const;
+  // Becomes sequences rows_N (int64) of `from`, each as often as it is named: texts that begin alike and go on apart.
+  // This cache is empty, of the same model, and holds as many sequences as rows_N names.
+  void copy_rows(const ModelCache& from, const at::Tensor& rows_N);
   // Back to what `start` holds (one sequence, its prefix alone), or to nothing where that is null.
   void restart(const ModelCache* start);
 };

@@ -19,6 +19,14 @@ Init fill_each(F f) {
   };
 }
 
+at::Tensor from_source(const ParameterSource& source, const std::string& name, const std::vector<std::int64_t>& shape) {
+  const at::Tensor value = source(name, shape);
+  const auto type = value.scalar_type();
+  const bool known = type == at::kFloat || type == at::kBFloat16 || type == at::kHalf;
+  if (!value.sizes().equals(shape) || !known) fail("parameter {}: its source gave another shape or type", name);
+  return value;
+}
+
 }  // namespace
 
 Init init_normal(double std) {
@@ -36,8 +44,7 @@ at::Tensor ParameterStore::add(const std::string& name, const std::vector<std::i
   if (find(name) != nullptr) fail("parameter {} is added twice", name);
   at::Tensor value;
   if (source_) {
-    value = source_(name, shape);
-    if (!value.sizes().equals(shape) || value.scalar_type() != at::kFloat) fail("parameter {}: its source gave another shape or type", name);
+    value = from_source(source_, name, shape).to(at::kFloat);
   } else {
     value = at::empty(shape, at::TensorOptions().dtype(at::kFloat).device(meta_ ? at::kMeta : at::kCPU));
   }
@@ -63,9 +70,16 @@ at::Tensor ParameterStore::add(const std::string& name, const std::vector<std::i
 }
 
 at::Tensor ParameterStore::add_product(const std::string& name, const std::vector<std::int64_t>& shape, const Init& init) {
-  const at::Tensor value = add(name, shape, init);
+  if (source_) {  // in 16 bits where the source says so: products widen them
+    if (find(name) != nullptr) fail("parameter {} is added twice", name);
+    at::Tensor value = from_source(source_, name, shape);
+    value.set_requires_grad(value.scalar_type() == at::kFloat);
+    parameters_.push_back({name, value, true});
+  } else {
+    add(name, shape, init);
+  }
   parameters_.back().product = true;
-  return value;
+  return parameters_.back().value;
 }
 
 const Parameter* ParameterStore::find(const std::string& name) const {

@@ -3,7 +3,7 @@
   oracle.py make FOLDER TEXT...      trains small tokenizers of many kinds on the texts and writes FOLDER/NAME.json with
                                      FOLDER/NAME.vectors (lines [text, ids, ids with specials, decoded])
   oracle.py encode TOKENIZER IN OUT  IN: lines of JSON strings; OUT: the same lines as vectors
-  oracle.py time TOKENIZER FILE...   MB/s of encode and decode on whole files, one thread
+  oracle.py time TOKENIZER FILE...   MB/s of encode and of decode on whole files, one thread
   oracle.py random N SEED OUT        N random texts over all of Unicode, as lines of JSON strings
 """
 import json
@@ -113,6 +113,7 @@ class SentencePiece:
     def __init__(self, path):
         import sentencepiece
         self.model = sentencepiece.SentencePieceProcessor(model_file=path)
+        self.encode, self.decode = self.model.encode, self.model.decode
 
     def vector(self, text):
         ids = self.model.encode(text)
@@ -120,8 +121,13 @@ class SentencePiece:
 
 
 def open_tokenizer(path):
+    t = load(path)
+    return t.vector if path.endswith(".model") else lambda text: vector(t, text)
+
+
+def load(path):
     if path.endswith(".model"):
-        return SentencePiece(path).vector
+        return SentencePiece(path)
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     if path.endswith("merges.txt"):  # GPT-2's pair of files; the vocabulary's path differs in one word
         vocab = json.load(open(path.replace("merges.txt", "vocab.json"), encoding="utf-8"))
@@ -132,7 +138,7 @@ def open_tokenizer(path):
         t.add_special_tokens(["<|endoftext|>"])
     else:
         t = Tokenizer.from_file(path)
-    return lambda text: vector(t, text)
+    return t
 
 
 def random_texts(n, seed):
@@ -159,14 +165,16 @@ def main(command, *args):
             for text in random_texts(int(args[0]), int(args[1])):
                 out.write(json.dumps(text) + "\n")
     elif command == "time":
-        oracle, total, spent = open_tokenizer(args[0]), 0, 0.0
-        for name in args[1:]:
-            text = open(name, encoding="utf-8", newline="").read()
-            total += len(text.encode())
-            begin = time.time()
-            oracle(text)
-            spent += time.time() - begin
-        print("%.2f MB/s (two encodes and a decode counted as one)" % (total / 1e6 / spent))
+        t = load(args[0])
+        ids_of = (lambda text: t.encode(text)) if args[0].endswith(".model") else (lambda text: t.encode(text, add_special_tokens=False).ids)
+        texts = [open(name, encoding="utf-8", newline="").read() for name in args[1:]]
+        size = sum(len(text.encode()) for text in texts) / 1e6
+        begin = time.time()
+        ids = [ids_of(text) for text in texts]
+        middle = time.time()
+        for some in ids:
+            t.decode(some)
+        print("%.2f %.2f" % (size / (middle - begin), size / (time.time() - middle)))
 
 
 main(*sys.argv[1:])
