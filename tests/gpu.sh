@@ -50,7 +50,7 @@ run_train() {
   for row in 1 4 6 9 13; do
     for device in cuda cpu; do
       steps=$([ $device = cuda ] && echo 40 || echo 8)
-      if ! "$HYMBA" train $row --size quick --steps $steps --train.log_every=$((steps / 4)) --train.short_part=0 --device $device \
+      if ! "$HYMBA" train $row --size quick --steps $steps --train.log_every=$((steps / 4)) --train.short_part=0 --train.short_length=0 --device $device \
           --out "$OUT/train/$row-$device" > "$OUT/train-$row-$device.log" 2>&1; then
         echo "row $row on $device: $(tail -1 "$OUT/train-$row-$device.log")"
         status=1
