@@ -36,7 +36,9 @@ TEST(RmsNorm, MatchesReferenceWithAllGradients) {
       const char* const names[] = {"y", "gradient of x", "gradient of weight"};
       for (int i = 0; i < 3; ++i) {
         const std::string what = fmt::format("{} {}", c.sizes, names[i]);
-        expect_close(what, actual[i], expected[i], i ? 3e-6 : 1e-6);
+        // The gradient of a row of one number is nearly 0, a difference of products of 1: a GPU's division shows there.
+        const double floor = i == 1 && !testing::test_device().is_cpu() ? 1 : 1e-3;
+        expect_close(what, actual[i], expected[i], i ? 3e-6 : 1e-6, floor);
         expect_equal(what + ", again", actual[i], again[i]);
       }
     });
