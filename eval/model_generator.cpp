@@ -106,7 +106,7 @@ void ModelScorer::generate_long(std::span<const GenerateRequest> requests, Answe
   for (std::size_t slot = 0; slot < ids.size(); ++slot) fill(slot);
   while (std::any_of(ids.begin(), ids.end(), [](std::int64_t id) { return id >= 0; })) {
     throw_if_interrupted();
-    const at::Tensor top_B = at::argmax(batch->step(ids), 1).contiguous();
+    const at::Tensor top_B = at::argmax(batch->step(ids), 1).to(at::kCPU).contiguous();
     for (std::size_t slot = 0; slot < ids.size(); ++slot) {
       if (ids[slot] < 0) continue;
       const std::size_t i = owner[slot];
