@@ -72,7 +72,7 @@ const Expectation kExpected[] = {
 };
 
 TEST(TaskFiles, EveryTaskReadsItsData) {
-  const fs::path data = shared_folder() / "data";
+  const fs::path data = shared_folder(HYMBA_SOURCE_DIR) / "data";
   if (!fs::exists(data)) GTEST_SKIP() << "no " << data << ": set HYMBA_SHARED to the shared folder";
   const auto bytes = open_tokenizer("bytes");
   for (const auto& task : all_tasks()) {
@@ -127,7 +127,7 @@ TEST(TaskFiles, EveryTaskReadsItsData) {
 }
 
 TEST(TaskFiles, StringsOfTheFirstItems) {
-  const fs::path data = shared_folder() / "data";
+  const fs::path data = shared_folder(HYMBA_SOURCE_DIR) / "data";
   if (!fs::exists(data)) GTEST_SKIP() << "no " << data << ": set HYMBA_SHARED to the shared folder";
   auto first = [&](const std::string& name) { return load_task(find_task(all_tasks(), name), data).items.at(0); };
   EXPECT_EQ(first("hellaswag").contexts[0], "Roof shingle removal: A man is sitting on a roof. He");

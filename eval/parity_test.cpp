@@ -19,7 +19,7 @@ using nlohmann::json;
 class Parity : public ::testing::Test {
  protected:
   void SetUp() override {
-    folder_ = shared_folder() / "golden" / "lm-eval";
+    folder_ = shared_folder(HYMBA_SOURCE_DIR) / "golden" / "lm-eval";
     if (!fs::exists(folder_)) GTEST_SKIP() << "no " << folder_ << ": set HYMBA_SHARED to the shared folder";
     tokenizer_ = open_tokenizer((folder_ / "tokenizer.model").string());
     expected_ = json::parse(read_file(folder_ / "expected.json"));

@@ -5,14 +5,10 @@
 #include <filesystem>
 #include <vector>
 
+#include "base/shared_folder.h"
 #include "eval/scoring.h"
 
 namespace hymba::eval {
-
-inline std::filesystem::path shared_folder() {
-  const char* given = std::getenv("HYMBA_SHARED");
-  return given != nullptr ? std::filesystem::path(given) : std::filesystem::path(HYMBA_SOURCE_DIR) / ".." / "shared";
-}
 
 inline const std::vector<TaskDefinition>& all_tasks() {
   static const auto tasks = load_task_definitions(std::filesystem::path(HYMBA_SOURCE_DIR) / "eval" / "tasks");

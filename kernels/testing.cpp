@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/shared_folder.h"
 #include "kernels/cuda/plugin.h"
 #include "kernels/isa.h"
 
@@ -151,10 +152,7 @@ at::Tensor GoldenCase::get(const std::string& name) const {
 }
 
 std::optional<std::vector<GoldenCase>> golden(const std::string& op) {
-  const char* shared = std::getenv("HYMBA_SHARED");
-  const std::filesystem::path folder =
-      shared ? std::filesystem::path(shared) : std::filesystem::path(HYMBA_SOURCE_DIR).parent_path() / "shared";
-  const auto path = folder / "golden" / "ops" / (op + ".safetensors");
+  const auto path = shared_folder(HYMBA_SOURCE_DIR) / "golden" / "ops" / (op + ".safetensors");
   auto json_path = path;
   json_path.replace_extension(".json");
   if (!std::filesystem::exists(path) || !std::filesystem::exists(json_path)) return std::nullopt;

@@ -17,6 +17,7 @@
 #include <torch/library.h>
 #include <unistd.h>
 
+#include <bit>
 #include <map>
 #include <mutex>
 
@@ -28,7 +29,7 @@ namespace hymba::testing {
 namespace {
 
 constexpr auto kDevice = c10::DeviceType::PrivateUse1;
-constexpr std::size_t kArena = std::size_t{1} << 32;
+constexpr std::size_t kArena = std::size_t{1} << 32, kHugePage = std::size_t{1} << 21;
 const c10::Device kGpu(kDevice, 0);
 
 // The device's memory: the host may touch it only while an Unlocked lives.
@@ -40,7 +41,7 @@ class Arena {
   }
   void* take(std::size_t bytes) {
     const std::lock_guard lock(mutex_);
-    const std::size_t size = std::max<std::size_t>((bytes + 511) / 512 * 512, 512);
+    const std::size_t size = std::bit_ceil(std::max<std::size_t>(bytes, 512));  // few sizes: blocks are used again
     auto found = free_.find(size);
     if (found != free_.end() && !found->second.empty()) {
       void* p = found->second.back();
@@ -70,8 +71,10 @@ class Arena {
  private:
   Arena()
       : base_(static_cast<char*>(
-            ::mmap(nullptr, kArena, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0))) {
+            ::mmap(nullptr, kArena + kHugePage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0))) {
     if (base_ == MAP_FAILED) fail("mmap of the fake GPU's memory");
+    base_ += kHugePage - reinterpret_cast<std::uintptr_t>(base_) % kHugePage;
+    ::madvise(base_, kArena, MADV_HUGEPAGE);  // mprotect() takes as long as there are pages
   }
   char* base_;
   std::size_t used_ = 0;

@@ -1,6 +1,7 @@
 // hymba generate, chat and throughput from outside: output, exit codes, bad input, interrupts.
 #include <gtest/gtest.h>
 
+#include "base/files.h"
 #include "results/record.h"
 #include "tests/program.h"
 
@@ -55,6 +56,50 @@ TEST(Generate, CtrlCAndClosedOutputEndItWithOneMessage) {
   EXPECT_EQ(WEXITSTATUS(status), 1);
   const auto said = run("chat " + model.string() + " --max-new-tokens 5 </dev/null");
   EXPECT_EQ(said.code, 0) << said.err;
+}
+
+TEST(Generate, AModelWithoutATokenizerReadsIds) {
+  const auto model = scratch("without_tokenizer");
+  ASSERT_EQ(run("train 9 --size smoke --steps 2 --out " + (model / "run").string()).code, 0);
+  const std::string folder = (model / "hf").string();
+  ASSERT_EQ(run("export " + (model / "run").string() + " " + folder).code, 0);
+  const auto made = run("generate " + folder + " --prompt-ids 1,2,3 --max-new-tokens 5 --format json");
+  ASSERT_EQ(made.code, 0) << made.err;
+  EXPECT_EQ(lines_of(made.out).at(0)["ids"].size(), 5u);
+  EXPECT_EQ(lines_of(made.out).at(0)["ids"],
+            lines_of(run("generate " + (model / "run").string() + " --prompt-ids 1,2,3 --max-new-tokens 5 --ignore-eos --format json").out).at(0)["ids"]);
+  EXPECT_MISTAKE("generate " + folder + " --prompt 'a kettle'", "no tokenizer with this model");
+  EXPECT_EQ(run("generate " + folder + " --prompt 'a kettle' --max-new-tokens 3 --tokenizer bytes").code, 0);
+  for (const char* study : {"magnitudes", "erf", "attention"}) {
+    const auto seen = run(fmt::format("{} {} --length 24 --prompts 2 --format json --out {}", study, folder, (model / study).string()));
+    EXPECT_EQ(seen.code, 0) << study << ": " << seen.err;
+    EXPECT_FALSE(lines_of(seen.out).empty()) << study;
+  }
+  EXPECT_MISTAKE("heads " + folder + " --tasks piqa --data /nowhere --out " + (model / "heads").string(), "/nowhere");
+}
+
+TEST(Tokenize, TextBecomesIdsAFileOfIdsTrainsAndMistakesAreNamed) {
+  const auto folder = scratch("tokenize");
+  std::filesystem::create_directories(folder);
+  const auto shown = lines_of(run("tokenize bytes --text 'Hi there' --format json").out).at(0);
+  EXPECT_EQ(shown["ids"], nlohmann::json({72, 105, 32, 116, 104, 101, 114, 101}));
+  EXPECT_EQ(lines_of(run("tokenize bytes --decode 72,105 --format json").out).at(0)["text"], "Hi");
+  std::string text;
+  for (int i = 0; i < 4000; ++i) text += fmt::format("The {} kettle is warm. ", i % 7);
+  write_file_atomic(folder / "text.txt", text);
+  const std::string ids = (folder / "ids.bin").string();
+  const auto made = run("tokenize bytes --input " + (folder / "text.txt").string() + " --out " + ids + " --format json");
+  ASSERT_EQ(made.code, 0) << made.err;
+  EXPECT_EQ(lines_of(made.out).at(0)["tokens"], text.size());
+  const auto trained = run("train 1 --size smoke --steps 2 --data " + ids + " --tokenizer bytes --out " + (folder / "run").string());
+  EXPECT_EQ(trained.code, 0) << trained.err;
+  EXPECT_MISTAKE("tokenize bytes", "--text");
+  EXPECT_MISTAKE("tokenize bytes --text a --decode 1", "one of");
+  EXPECT_MISTAKE("tokenize bytes --decode 1,999", "id 999 is outside the vocabulary of 259");
+  EXPECT_MISTAKE("tokenize bytes --decode 1,x", "--decode");
+  EXPECT_MISTAKE("tokenize /nowhere.json --text a", "/nowhere.json");
+  EXPECT_MISTAKE("tokenize bytes --input /nowhere", "/nowhere");
+  EXPECT_MISTAKE("tokenize bytes --text a --out ids.txt", "FILE.bin");
 }
 
 TEST(Throughput, OneLineADesignWithTheKeysOfTheContract) {

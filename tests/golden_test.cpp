@@ -7,38 +7,19 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
 #include "exchange/hf_folder.h"
 #include "exchange/open_model.h"
 #include "io/safetensors.h"
+#include "tests/golden_folders.h"
 
 namespace hymba {
 namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-
-fs::path shared_folder() {
-  const char* folder = std::getenv("HYMBA_SHARED");
-  return folder != nullptr ? fs::path(folder) : fs::path(HYMBA_SOURCE_DIR) / ".." / "shared";
-}
-
-// Folders with config.json and something that is expected of it.
-std::vector<std::string> folders(const char* expected) {
-  std::vector<std::string> found;
-  const fs::path golden = shared_folder() / "golden";
-  if (!fs::is_directory(golden)) return found;
-  for (const auto& entry : fs::recursive_directory_iterator(golden)) {
-    if (entry.path().filename() == "config.json" && fs::exists(entry.path().parent_path() / expected)) {
-      found.push_back(entry.path().parent_path().string());
-    }
-  }
-  std::sort(found.begin(), found.end());
-  return found;
-}
 
 double largest(const at::Tensor& t) { return t.abs().max().item<double>(); }
 
@@ -159,10 +140,10 @@ std::string label(const testing::TestParamInfo<std::string>& info) {
 }
 
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Golden);
-INSTANTIATE_TEST_SUITE_P(All, Golden, testing::ValuesIn(folders("expected.safetensors")), label);
+INSTANTIATE_TEST_SUITE_P(All, Golden, testing::ValuesIn(golden_folders("expected.safetensors")), label);
 
 TEST(GoldenFolders, AreThere) {
-  const auto found = folders("expected.safetensors");
+  const auto found = golden_folders("expected.safetensors");
   if (found.empty()) GTEST_SKIP() << "no golden checkpoints: set HYMBA_SHARED to the shared folder";
   SUCCEED() << found.size();
 }
@@ -170,7 +151,7 @@ TEST(GoldenFolders, AreThere) {
 // States after a cached prefill, as section 6 of HYMBA-FORMAT.md describes them.
 TEST(GoldenFolders, CachesAfterPrefill) {
   const at::NoGradGuard no_grad;
-  const auto found = folders("expected_cache.safetensors");
+  const auto found = golden_folders("expected_cache.safetensors");
   if (found.empty()) GTEST_SKIP() << "no golden caches";
   for (const auto& folder : found) {
     const auto expected = read_safetensors(fs::path(folder) / "expected_cache.safetensors").tensors;
@@ -194,7 +175,7 @@ TEST(GoldenFolders, CachesAfterPrefill) {
 
 // The released config against the released list of tensors.
 TEST(GoldenFolders, ReleasedHymbaMapsCompletely) {
-  const fs::path golden = shared_folder() / "golden", list = golden / "hymba-released-tensors.json";
+  const fs::path golden = shared_folder(HYMBA_SOURCE_DIR) / "golden", list = golden / "hymba-released-tensors.json";
   if (!fs::exists(list)) GTEST_SKIP() << "no " << list;
   const fs::path config = golden / "hymba-released-config.json";
   const Design design = read_hf_design(config);

@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "base/files.h"
+#include "base/shared_folder.h"
 #include "data/tokenizer.h"
 #include "data/utf8.h"
 #include "eval/model_scorer.h"
@@ -18,10 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-fs::path golden() {
-  const char* folder = std::getenv("HYMBA_SHARED");
-  return (folder != nullptr ? fs::path(folder) : fs::path(HYMBA_SOURCE_DIR) / ".." / "shared") / "golden";
-}
+fs::path golden() { return shared_folder(HYMBA_SOURCE_DIR) / "golden"; }
 
 // Folders whose expected.json has scores of tasks.
 std::vector<fs::path> scored_folders() {

@@ -204,7 +204,7 @@ std::vector<Command> commands() {
   return {roadmap_command(), show_command(),       cache_command(),  train_command(),
           eval_command(),    compare_command(),  generate_command(),   chat_command(),   throughput_command(), heads_command(),     needle_command(),
           erf_command(),     attention_command(),  magnitudes_command(), curves_command(), tradeoff_command(), studies_command(),
-          sweep_command(),   report_command(),     world_command(),   logits_command(),   import_command(),  export_command(), doctor_command()};
+          sweep_command(),   report_command(),     world_command(),   tokenize_command(), logits_command(),   import_command(),  export_command(), doctor_command()};
 }
 
 int run_program(const std::vector<std::string>& arguments) {

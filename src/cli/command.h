@@ -54,6 +54,7 @@ Command generate_command();
 Command chat_command();
 Command report_command();
 Command world_command();
+Command tokenize_command();
 Command logits_command();
 Command import_command();
 Command export_command();

@@ -198,9 +198,45 @@ std::unique_ptr<TokenSource> DataChoice::source(std::uint64_t seed) const {
   return std::make_unique<CorpusSource>(corpus, tokenizer, seed);
 }
 
-std::unique_ptr<Tokenizer> open_model_tokenizer(const std::string& spec) {
-  if (!is_world_spec(spec)) return open_tokenizer(spec);
-  return std::make_unique<data::WordTokenizer>(world_of_spec(spec).tokenizer());
+namespace {
+
+// Of a model without a tokenizer: ids alone.
+class IdsAlone final : public Tokenizer {
+ public:
+  IdsAlone(std::string path, std::int64_t ids) : path_(std::move(path)), ids_(ids) {}
+  std::string name() const override { return "none"; }
+  std::int32_t vocab_size() const override { return static_cast<std::int32_t>(ids_); }
+  std::int32_t bos() const override { return -1; }
+  std::int32_t eos() const override { return -1; }
+  std::vector<std::int32_t> encode(std::string_view) const override {
+    user_error("{}: no tokenizer with this model, and text is to be read; give one by --tokenizer FILE", path_);
+  }
+  std::string decode(std::span<const std::int32_t>) const override { return ""; }
+  std::uint64_t hash() const override { return hash64(fmt::format("ids {}", ids_)); }
+
+ private:
+  std::string path_;
+  std::int64_t ids_;
+};
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> open_model_tokenizer(const LoadedModel& loaded, const std::string& path, const std::string& given) {
+  const std::string& spec = given.empty() ? loaded.state.tokenizer : given;
+  if (spec.empty()) return std::make_unique<IdsAlone>(path, loaded.model->config().vocab);
+  std::unique_ptr<Tokenizer> tokenizer;
+  if (is_world_spec(spec)) tokenizer = std::make_unique<data::WordTokenizer>(world_of_spec(spec).tokenizer());
+  else tokenizer = open_tokenizer(spec);
+  require_tokenizer_fits(loaded, tokenizer->vocab_size(), spec, path);
+  return tokenizer;
+}
+
+void add_tokenizer_option(boost::program_options::options_description& o) {
+  o.add_options()("tokenizer", boost::program_options::value<std::string>()->default_value(""), "instead of the model's own");
+}
+
+std::string given_tokenizer(const Invocation& invocation) {
+  return invocation.values.count("tokenizer") != 0 ? invocation.get<std::string>("tokenizer") : "";
 }
 
 Record record(const std::string& study, const Design& design, std::uint64_t seed, const std::string& config_hash) {

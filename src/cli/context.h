@@ -55,7 +55,13 @@ data::WorldOptions open_world_options(const std::string& size, const std::vector
 std::string world_spec(const data::WorldOptions& options);
 bool is_world_spec(const std::string& tokenizer_spec);
 data::World world_of_spec(const std::string& tokenizer_spec);
-std::unique_ptr<Tokenizer> open_model_tokenizer(const std::string& spec);  // of a checkpoint: a world's, or open_tokenizer()
+// The tokenizer of a MODEL argument: `given` (--tokenizer), else the model's own: a world's or a file's. Where there is
+// neither, one that has the model's ids and reads no text: UserError when it is to encode. UserError for a tokenizer with
+// more ids than the model.
+std::unique_ptr<Tokenizer> open_model_tokenizer(const LoadedModel& loaded, const std::string& path, const std::string& given);
+// --tokenizer of a command that takes a MODEL.
+void add_tokenizer_option(boost::program_options::options_description& o);
+std::string given_tokenizer(const Invocation& invocation);
 
 // A Record with what is the same for a whole command filled in.
 Record record(const std::string& study, const Design& design, std::uint64_t seed, const std::string& config_hash);

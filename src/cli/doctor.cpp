@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "cli/context.h"
 #include "base/memory.h"
+#include "base/shared_folder.h"
 #include "kernels/cuda/plugin.h"
 #include "kernels/isa.h"
 
@@ -43,9 +44,8 @@ void run_doctor_command(const Invocation& invocation) {
   std::error_code error;
   const auto& cuda = kernels::cuda_status();
   const bool gpu = cuda.usable || fs::exists("/dev/nvidia0", error);
-  const char* shared = std::getenv("HYMBA_SHARED");
-  const fs::path shared_folder = shared != nullptr ? fs::path(shared) : home_folder().parent_path() / "shared";
-  const bool data = fs::is_directory(shared_folder / "data", error);
+  const fs::path shared = shared_folder(home_folder());
+  const bool data = fs::is_directory(shared / "data", error);
   const nlohmann::json found = {
       {"cpu", host_text.substr(0, host_text.find(','))},
       {"isa", kernels::active_isa()},
@@ -56,7 +56,7 @@ void run_doctor_command(const Invocation& invocation) {
       {"cuda_toolkit", nvcc.empty() ? nlohmann::json(nullptr) : nlohmann::json(nvcc)},
       {"gpu", gpu ? nlohmann::json(cuda.usable ? cuda.devices : "NVIDIA device present") : nlohmann::json(nullptr)},
       {"cuda_kernels", cuda.text},
-      {"data", data ? nlohmann::json(shared_folder.string()) : nlohmann::json(nullptr)},
+      {"data", data ? nlohmann::json(shared.string()) : nlohmann::json(nullptr)},
       {"commit", commit()},
       {"home", home_folder().string()},
       {"cache", default_cache_folder().string()}};
@@ -74,7 +74,7 @@ void run_doctor_command(const Invocation& invocation) {
   text += fmt::format("cuda toolkit  {}\n", word("cuda_toolkit"));
   text += fmt::format("gpu           {}\n", word("gpu"));
   text += fmt::format("cuda kernels  {}\n", word("cuda_kernels"));
-  text += fmt::format("data          {}\n", data ? shared_folder.string() : "the embedded synthetic world; real text by --data");
+  text += fmt::format("data          {}\n", data ? shared.string() : "the embedded synthetic world; real text by --data");
   text += fmt::format("commit        {}\n", word("commit"));
   text += fmt::format("token cache   {}\n", word("cache"));
   print_text(text);

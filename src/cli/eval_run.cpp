@@ -113,9 +113,8 @@ EvalSettings eval_settings(const Invocation& invocation) {
 EvalRun evaluate(const LoadedModel& loaded, const std::string& path, const EvalSettings& settings) {
   EvalRun run;
   run.tokenizer = settings.tokenizer.empty() ? loaded.state.tokenizer : settings.tokenizer;
-  require(!run.tokenizer.empty(), "{}: no tokenizer in this folder; give one by --tokenizer FILE", path);
-  const auto tokenizer = open_model_tokenizer(run.tokenizer);
-  require_tokenizer_fits(loaded, tokenizer->vocab_size(), run.tokenizer, path);
+  require(!run.tokenizer.empty(), "{}: no tokenizer with this model; give one by --tokenizer FILE", path);
+  const auto tokenizer = open_model_tokenizer(loaded, path, settings.tokenizer);
   run.max_length = settings.max_length > 0 ? settings.max_length : loaded.state.extra.value("max_length", kLength);
   eval::ScorerOptions scoring;
   scoring.batch_rows = settings.batch;

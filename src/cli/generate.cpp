@@ -10,13 +10,6 @@
 namespace hymba::cli {
 namespace {
 
-std::vector<std::int64_t> ids_of_option(const std::string& text) {
-  std::vector<std::int64_t> ids;
-  for (const auto& word : split(text, ',')) ids.push_back(parse_int(trim(word), "--prompt-ids (such as 1,2,3)"));
-  require(!ids.empty(), "--prompt-ids: the list is empty; give at least one id");
-  return ids;
-}
-
 // Shows tokens as they come: text as it is, or one JSON object a token.
 class Printer {
  public:
@@ -81,7 +74,7 @@ void run_generate_command(const Invocation& invocation) {
   const auto max_new = invocation.get<std::int64_t>("max-new-tokens");
   require(max_new > 0, "--max-new-tokens {}: expected a positive number", max_new);
   std::vector<std::int64_t> given;
-  if (invocation.has("prompt-ids")) given = ids_of_option(invocation.get<std::string>("prompt-ids"));
+  if (invocation.has("prompt-ids")) given = ids_of_option(invocation.get<std::string>("prompt-ids"), "--prompt-ids");
   require(!invocation.has("prompt") || !invocation.get<std::string>("prompt").empty(),
           "--prompt: the text is empty; give at least one word");
   const Generator g = open_generator(invocation);

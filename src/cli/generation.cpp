@@ -32,7 +32,7 @@ Generator open_generator(const Invocation& invocation) {
   require(options.chunk > 0, "--chunk {}: expected a positive number of tokens", options.chunk);
   sampling_of(invocation).check();
   Generator generator{load_model_as_stored(invocation.arguments[0]), nullptr, nullptr};
-  generator.tokenizer = open_model_tokenizer(generator.loaded.state.tokenizer);
+  generator.tokenizer = open_model_tokenizer(generator.loaded, invocation.arguments[0], given_tokenizer(invocation));
   if (weights != "stored") generator.loaded.model->set_weight_type(parse_dtype(weights, "--dtype"));
   generator.engine = std::make_unique<Engine>(*generator.loaded.model, options);
   return generator;
@@ -40,6 +40,7 @@ Generator open_generator(const Invocation& invocation) {
 
 void add_generation_options(boost::program_options::options_description& o) {
   namespace po = boost::program_options;
+  add_tokenizer_option(o);
   o.add_options()("temperature", po::value<double>()->default_value(0),
                   "0: the most probable token; else draws, sharper the smaller")(
       "top-k", po::value<std::int64_t>()->default_value(0), "draw among the k most probable tokens; 0: all")(
@@ -56,6 +57,13 @@ SamplingOptions sampling_of(const Invocation& invocation) {
   sampling.top_p = invocation.get<double>("top-p");
   sampling.seed = invocation.seed;
   return sampling;
+}
+
+std::vector<std::int64_t> ids_of_option(const std::string& text, const std::string& option) {
+  std::vector<std::int64_t> ids;
+  for (const auto& word : split(text, ',')) ids.push_back(parse_int(trim(word), option + " (such as 1,2,3)"));
+  require(!ids.empty(), "{}: the list is empty; give at least one id", option);
+  return ids;
 }
 
 std::vector<std::int64_t> prompt_ids(const Tokenizer& tokenizer, const std::string& text, bool bos) {

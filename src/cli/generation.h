@@ -22,6 +22,8 @@ Generator open_generator(const Invocation& invocation);
 void add_generation_options(boost::program_options::options_description& o);
 SamplingOptions sampling_of(const Invocation& invocation);
 
+// "1,2,3". UserError, naming the option, for an empty list and for what is no number.
+std::vector<std::int64_t> ids_of_option(const std::string& text, const std::string& option);
 // Prompt text as ids, with bos in front where the vocabulary has one. UserError for an empty text.
 std::vector<std::int64_t> prompt_ids(const Tokenizer& tokenizer, const std::string& text, bool bos);
 std::string text_of(const Tokenizer& tokenizer, const std::vector<std::int64_t>& ids);

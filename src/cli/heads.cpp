@@ -179,13 +179,13 @@ void print(const Invocation& invocation, const std::vector<Record>& records) {
 
 void run_heads_command(const Invocation& invocation) {
   auto options = read_options(invocation);
-  const auto model = open_study_model(invocation.arguments[0]);
+  const auto model = open_study_model(invocation.arguments[0], invocation);
   eval::list_removals(model.model(), options.layers, options.branch, options.per_head);  // a mistake shows before the work
   const auto tasks = open_study_tasks(model, invocation.get<std::string>("tasks"), invocation.get<std::string>("data"), invocation.get<std::int64_t>("limit"));
   StudyRecords store(study_folder(invocation, "heads"), "heads");
   std::vector<Record> shown;
   for (const auto& task : tasks) {
-    const auto hash = study_hash(model, fmt::format("{} {}", options.text(), hex64(hash_items(task))));
+    const auto hash = study_hash(model, fmt::format("{} {}", options.text(), hex64(hash_items(task))) + given_tokenizer(invocation));
     auto records = store.finished(hash, task.definition.name);
     const bool found = !records.empty();
     if (!found) {
@@ -211,6 +211,7 @@ Command heads_command() {
   c.max_arguments = 1;
   c.options = [](boost::program_options::options_description& o) {
     namespace po = boost::program_options;
+    add_tokenizer_option(o);
     o.add_options()("tasks", po::value<std::string>()->default_value("all"), "tasks or suites, comma-separated")(
         "data", po::value<std::string>()->default_value(""), "folder with the tasks' files")(
         "limit", po::value<std::int64_t>()->default_value(1000), "items of a task (the synthetic world has 500); 0: all")("per-head", "single heads too")(

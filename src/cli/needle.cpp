@@ -130,6 +130,7 @@ Command needle_command() {
   c.max_arguments = 1000;
   c.options = [](boost::program_options::options_description& o) {
     namespace po = boost::program_options;
+    add_tokenizer_option(o);
     o.add_options()("lengths", po::value<std::string>(), "tokens; default: 1/4, 1/2, 1, 1.5, 2 and 4 times the sequences of training")(
         "depths", po::value<std::int64_t>()->default_value(5), "how many places of the needle, from the start (0) to right before the question (1)")(
         "items", po::value<std::int64_t>()->default_value(50), "needles a cell")(

@@ -18,17 +18,32 @@ std::string StudyModel::name() const {
   return loaded.state.seed == 0 ? design().name() : fmt::format("{}-seed{}", design().name(), loaded.state.seed);
 }
 
-std::string StudyModel::hash() const {
-  if (!loaded.state.config_hash.empty()) return loaded.state.config_hash;
-  return hex64(hash64(fs::absolute(path).lexically_normal().string(), hash64(design().hash())));
+namespace {
+
+// Files of a model that another program wrote: other weights in the same place are another model.
+std::vector<fs::path> weight_files(const fs::path& path) {
+  if (!fs::is_directory(path)) return {path};
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(path)) {
+    if (entry.path().extension() == ".safetensors") files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
 }
 
-StudyModel open_study_model(const std::string& path) {
+}  // namespace
+
+std::string StudyModel::hash() const {
+  if (!loaded.state.config_hash.empty()) return loaded.state.config_hash;
+  std::uint64_t hash = hash64(fs::absolute(path).lexically_normal().string(), hash64(design().hash()));
+  for (const auto& file : weight_files(path)) hash = hash64(fmt::format("{} {}", fs::file_size(file), fs::last_write_time(file).time_since_epoch().count()), hash);
+  return hex64(hash);
+}
+
+StudyModel open_study_model(const std::string& path, const Invocation& invocation) {
   StudyModel model{path, load_model(path), nullptr, false};
-  model.tokenizer = open_model_tokenizer(model.loaded.state.tokenizer);
+  model.tokenizer = open_model_tokenizer(model.loaded, path, given_tokenizer(invocation));
   model.world = is_world_spec(model.loaded.state.tokenizer);
-  require(model.tokenizer->vocab_size() == model.model().config().vocab, "{}: the model has {} ids, its tokenizer {} has {}", path,
-          model.model().config().vocab, model.loaded.state.tokenizer, model.tokenizer->vocab_size());
   // Studies ask for gradients to the inputs at most.
   for (auto& parameter : model.loaded.model->parameters().all()) parameter.value.set_requires_grad(false);
   return model;
@@ -130,8 +145,8 @@ std::vector<Record> measure_models(const Invocation& invocation, const std::stri
   Progress progress(study, static_cast<double>(paths.size()), "models");
   for (std::size_t i = 0; i < paths.size(); ++i) {
     throw_if_interrupted();
-    const auto model = open_study_model(paths[i]);
-    const auto hash = study_hash(model, fmt::format("{} {} {}", study, options, invocation.seed));
+    const auto model = open_study_model(paths[i], invocation);
+    const auto hash = study_hash(model, fmt::format("{} {} {}", study, options, invocation.seed) + given_tokenizer(invocation));
     auto records = store.finished(hash);
     const bool found = !records.empty();
     if (!found) {
@@ -149,6 +164,7 @@ std::vector<Record> measure_models(const Invocation& invocation, const std::stri
 
 void add_prompt_options(boost::program_options::options_description& o, std::int64_t length, std::int64_t prompts) {
   namespace po = boost::program_options;
+  add_tokenizer_option(o);
   o.add_options()("data", po::value<std::vector<std::string>>()->composing(),
                   "text for models of real text: NAME=FILE, or a folder with articles, mathematics and code; repeatable")(
       "length", po::value<std::int64_t>()->default_value(length), "tokens of a prompt")(
@@ -159,6 +175,22 @@ std::string prompt_options_text(const Invocation& invocation) {
   return fmt::format("{} {} {}", join(invocation.list("data"), ","), invocation.get<std::int64_t>("length"), invocation.get<std::int64_t>("prompts"));
 }
 
+namespace {
+
+// What a model without a tokenizer can read: ids drawn at random. Weights alone decide what is seen then.
+eval::PromptSet random_prompts(const StudyModel& model, std::uint64_t seed, std::int64_t count, std::int64_t length) {
+  log_event("prompts model={} ids drawn at random: no tokenizer, no --data", model.name());
+  Rng rng(seed + 1);
+  eval::PromptSet set{"random ids", {}};
+  for (std::int64_t i = 0; i < count; ++i) {
+    auto& row = set.rows.emplace_back();
+    for (std::int64_t t = 0; t < length; ++t) row.push_back(static_cast<std::int32_t>(rng.below(static_cast<std::uint64_t>(model.tokenizer->vocab_size()))));
+  }
+  return set;
+}
+
+}  // namespace
+
 std::vector<eval::PromptSet> open_prompts(const StudyModel& model, const Invocation& invocation) {
   const auto length = invocation.get<std::int64_t>("length"), count = invocation.get<std::int64_t>("prompts");
   require(length > 1 && length <= 1 << 20, "--length {}: expected 2 to {}", length, 1 << 20);
@@ -168,6 +200,7 @@ std::vector<eval::PromptSet> open_prompts(const StudyModel& model, const Invocat
     require(data.empty(), "--data: {} knows the synthetic world's words alone and cannot read other text", model.path);
     return eval::world_prompts(world_of_spec(model.loaded.state.tokenizer), count, length);
   }
+  if (data.empty() && model.tokenizer->name() == "none") return {random_prompts(model, invocation.seed, count, length)};
   require(!data.empty(), "--data: {} reads real text; give NAME=FILE, or a folder with articles, mathematics and code", model.path);
   std::vector<eval::PromptSet> sets;
   for (const auto& word : data) {

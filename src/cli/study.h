@@ -25,10 +25,10 @@ struct StudyModel {
   const Design& design() const { return loaded.design; }
   // "row-09", with the seed where it is not 0: names a model in tables and file names.
   std::string name() const;
-  // Of design, recipe, data and seed; of the path where the model is not one of ours.
+  // Of design, recipe, data and seed; where the model is not one of ours, of path, sizes and times of its weights.
   std::string hash() const;
 };
-StudyModel open_study_model(const std::string& path);
+StudyModel open_study_model(const std::string& path, const Invocation& invocation);
 // MODEL arguments; a results folder of `roadmap` stands for all models in its runs/. UserError where there is none.
 std::vector<std::string> expand_models(const std::vector<std::string>& arguments);
 

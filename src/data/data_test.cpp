@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/shared_folder.h"
 #include "base/text.h"
 #include "data/corpus.h"
 #include "data/tokenizer.h"
@@ -16,10 +17,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path shared_folder() {
-  const char* given = std::getenv("HYMBA_SHARED");
-  return given != nullptr ? fs::path(given) : fs::path(HYMBA_SOURCE_DIR) / ".." / "shared";
-}
 
 // A fresh folder, removed at the end of the test.
 class DataTest : public ::testing::Test {
@@ -98,7 +95,7 @@ TEST(Tokenizer, BytesRoundTrip) {
 }
 
 TEST(Tokenizer, SentencePieceGivesLlamaVectors) {
-  const fs::path folder = shared_folder() / "data" / "tokenizers" / "llama2";
+  const fs::path folder = shared_folder(HYMBA_SOURCE_DIR) / "data" / "tokenizers" / "llama2";
   if (!fs::exists(folder)) GTEST_SKIP() << "no " << folder << ": set HYMBA_SHARED to the shared folder";
   const auto tokenizer = open_tokenizer((folder / "tokenizer.model").string());
   EXPECT_EQ(tokenizer->vocab_size(), 32000);

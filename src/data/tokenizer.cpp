@@ -69,19 +69,14 @@ fs::path only_file(const fs::path& folder, std::string_view begin, std::string_v
   return found.size() == 1 ? found[0] : fs::path();
 }
 
-// What a model's folder has: tokenizer.json says most; then SentencePiece's file, GPT-2's pair and llama2.c's.
 std::unique_ptr<Tokenizer> open_folder(const fs::path& folder) {
-  if (const auto file = folder / "tokenizer.json"; fs::is_regular_file(file)) return open_file(file);
-  auto model = folder / "tokenizer.model";
-  if (!fs::is_regular_file(model)) model = only_file(folder, "", ".model");
-  if (!model.empty()) return open_sentencepiece_folder(model);
-  const fs::path vocab = only_file(folder, "", "vocab.json"), merges = only_file(folder, "", "merges.txt");
-  if (!vocab.empty() && !merges.empty()) return open_gpt2(vocab, merges);
-  if (const auto file = only_file(folder, "tok", ".bin"); !file.empty()) return open_file(file);
-  user_error(
-      "tokenizer {}: expected tokenizer.json, tokenizer.model, vocab.json with merges.txt, or tok*.bin in this folder, "
-      "found none",
-      folder.string());
+  const auto files = tokenizer_files(folder);
+  require(!files.empty(),
+          "tokenizer {}: expected tokenizer.json, tokenizer.model, vocab.json with merges.txt, or tok*.bin in this folder, "
+          "found none",
+          folder.string());
+  if (files.size() == 2) return open_gpt2(files[0], files[1]);
+  return files[0].extension() == ".model" ? open_sentencepiece_folder(files[0]) : open_file(files[0]);
 }
 
 }  // namespace
@@ -90,6 +85,18 @@ std::vector<std::int32_t> Tokenizer::encode_with_special(std::string_view text) 
   std::vector<std::int32_t> ids = encode(text);
   if (bos() >= 0) ids.insert(ids.begin(), bos());
   return ids;
+}
+
+std::vector<fs::path> tokenizer_files(const fs::path& folder) {
+  for (const char* name : {"tokenizer.json", "tokenizer.model"}) {
+    if (fs::is_regular_file(folder / name)) return {folder / name};
+  }
+  if (!fs::is_directory(folder)) return {};
+  if (const auto model = only_file(folder, "", ".model"); !model.empty()) return {model};
+  const fs::path vocab = only_file(folder, "", "vocab.json"), merges = only_file(folder, "", "merges.txt");
+  if (!vocab.empty() && !merges.empty()) return {vocab, merges};
+  if (const auto file = only_file(folder, "tok", ".bin"); !file.empty()) return {file};
+  return {};
 }
 
 std::unique_ptr<Tokenizer> open_tokenizer(const std::string& spec) {

@@ -36,6 +36,10 @@ class Tokenizer {
 // UserError for a spec that is none of these, an absent file and a corrupt one.
 std::unique_ptr<Tokenizer> open_tokenizer(const std::string& spec);
 
+// The files of a folder's tokenizer that open_tokenizer(folder) begins from: tokenizer.json, else SentencePiece's *.model,
+// else GPT-2's vocab.json and merges.txt, else llama2.c's tok*.bin. Empty: the folder has none.
+std::vector<std::filesystem::path> tokenizer_files(const std::filesystem::path& folder);
+
 // Trains a SentencePiece BPE model with byte fallback and split digits on text files, one sentence a line, and writes
 // it to `model_path` (ids: unk 0, bos 1, eos 2). UserError where the text is too small for `vocab_size`.
 void train_sentencepiece(const std::vector<std::filesystem::path>& text_files, std::int32_t vocab_size,

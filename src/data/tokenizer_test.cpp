@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/shared_folder.h"
 #include "base/text.h"
 #include "data/bpe.h"
 #include "data/hf_tokenizer.h"
@@ -27,10 +28,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-fs::path shared_folder() {
-  const char* given = std::getenv("HYMBA_SHARED");
-  return given != nullptr ? fs::path(given) : fs::path(HYMBA_SOURCE_DIR) / ".." / "shared";
-}
 fs::path vectors_folder() { return fs::path(HYMBA_SOURCE_DIR) / "tests" / "tokenizers"; }
 
 // Compares with the lines [text, ids, ids with specials, decoded]; complains three times at most.
@@ -116,8 +113,8 @@ class Oracle : public ::testing::Test {
     const char* given = std::getenv("HYMBA_ORACLE_BYTES");
     const std::size_t most = given != nullptr ? std::stoull(given) : 2000;
     std::vector<std::string> texts;
-    if (fs::exists(shared_folder() / "data")) {
-      for (const auto& entry : fs::recursive_directory_iterator(shared_folder() / "data")) {
+    if (fs::exists(shared_folder(HYMBA_SOURCE_DIR) / "data")) {
+      for (const auto& entry : fs::recursive_directory_iterator(shared_folder(HYMBA_SOURCE_DIR) / "data")) {
         const auto extension = entry.path().extension();
         if (!entry.is_regular_file() || extension == ".bin" || extension == ".model") continue;
         std::string text = read_file(entry.path()).substr(0, most);
@@ -138,7 +135,7 @@ TEST_F(Oracle, EverythingEqualsThePackages) {
     if (entry.path().extension() != ".json") continue;
     for (const char* texts : {"texts", "random"}) compare(entry.path().string(), entry.path().string(), texts);
   }
-  const fs::path known = shared_folder() / "data" / "tokenizers";
+  const fs::path known = shared_folder(HYMBA_SOURCE_DIR) / "data" / "tokenizers";
   if (!fs::exists(known)) GTEST_SKIP() << "no " << known << ": set HYMBA_SHARED to the shared folder";
   for (const auto& entry : fs::recursive_directory_iterator(known)) {
     const std::string name = entry.path().filename().string();
@@ -152,7 +149,7 @@ TEST_F(Oracle, EverythingEqualsThePackages) {
 // MB/s of encoding and decoding beside the packages, one thread, on whole texts of the shared folder: for docs/tokenizers.md.
 TEST_F(Oracle, Throughput) {
   if (std::getenv("HYMBA_TOKENIZER_TIMES") == nullptr) GTEST_SKIP() << "set HYMBA_TOKENIZER_TIMES to measure";
-  const fs::path data = shared_folder() / "data", known = data / "tokenizers";
+  const fs::path data = shared_folder(HYMBA_SOURCE_DIR) / "data", known = data / "tokenizers";
   std::string names;
   std::vector<std::string> texts;
   double megabytes = 0;
@@ -201,7 +198,7 @@ void expect_ggml_vectors(const Tokenizer& tokenizer, const fs::path& input, cons
 }
 
 TEST(TokenizerVectors, SharedFoldersGiveTheirVectors) {
-  const fs::path folder = shared_folder() / "data" / "tokenizers";
+  const fs::path folder = shared_folder(HYMBA_SOURCE_DIR) / "data" / "tokenizers";
   if (!fs::exists(folder)) GTEST_SKIP() << "no " << folder << ": set HYMBA_SHARED to the shared folder";
   for (const auto& entry : fs::directory_iterator(folder)) {
     for (const auto& file : fs::directory_iterator(entry.path())) {
@@ -218,7 +215,7 @@ TEST(TokenizerVectors, SharedFoldersGiveTheirVectors) {
 
 // The same vocabulary in llama2.c's format must give SentencePiece's ids on any text.
 TEST(Llama2c, EqualsTheModelItWasExportedFrom) {
-  const fs::path folder = shared_folder() / "data";
+  const fs::path folder = shared_folder(HYMBA_SOURCE_DIR) / "data";
   if (!fs::exists(folder / "tokenizers" / "llama2"))
     GTEST_SKIP() << "no " << folder << ": set HYMBA_SHARED to the shared folder";
   const auto model = open_tokenizer((folder / "tokenizers" / "llama2" / "tokenizer.model").string());

@@ -13,6 +13,7 @@
 #include <limits>
 
 #include "base/files.h"
+#include "base/shared_folder.h"
 #include "exchange/export.h"
 #include "exchange/hf_folder.h"
 #include "exchange/stored_weights.h"
@@ -350,9 +351,7 @@ TEST_F(Exchange, ConfigOptionsBecomeDesignKeys) {
 
 // llama2.c's smallest checkpoint says its documented story word for word (greedy from bos, until bos comes again).
 TEST(Llama2c, SaysItsDocumentedStory) {
-  const char* shared = std::getenv("HYMBA_SHARED");
-  const fs::path folder = (shared != nullptr ? fs::path(shared) : fs::path(HYMBA_SOURCE_DIR) / ".." / "shared") /
-                          "data" / "checkpoints" / "stories260K";
+  const fs::path folder = shared_folder(HYMBA_SOURCE_DIR) / "data" / "checkpoints" / "stories260K";
   if (!fs::exists(folder / "stories260K.bin"))
     GTEST_SKIP() << "no " << folder << ": set HYMBA_SHARED to the shared folder";
   const at::NoGradGuard no_grad;

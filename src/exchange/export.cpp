@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "data/tokenizer.h"
 #include "exchange/hf_folder.h"
 
 namespace hymba {
@@ -291,6 +292,18 @@ std::map<std::string, at::Tensor> weights_of(const Family& family, const Languag
   return weights;
 }
 
+// A file under the name that readers of folders look for; of a folder its tokenizer's files and what stands beside them.
+void copy_tokenizer(const fs::path& from, const fs::path& to) {
+  std::error_code ignored;
+  const auto copy = [&](const fs::path& file, const std::string& name) { write_file_atomic(to / name, read_file(file)); };
+  if (fs::is_regular_file(from, ignored)) return copy(from, "tokenizer" + from.extension().string());
+  if (!fs::is_directory(from, ignored)) return;
+  for (const auto& file : tokenizer_files(from)) copy(file, file.filename().string());
+  for (const char* name : {"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"}) {
+    if (fs::is_regular_file(from / name, ignored)) copy(from / name, name);
+  }
+}
+
 }  // namespace
 
 std::string export_hf(const LoadedModel& loaded, const fs::path& folder, const std::string& dtype) {
@@ -306,10 +319,7 @@ std::string export_hf(const LoadedModel& loaded, const fs::path& folder, const s
                    Design(loaded.design.name(), "hf", {{"config.json", false, family.design(written)}}), family_name);
   make_folder(folder);
   write_safetensors(folder / "model.safetensors", weights_of(family, *loaded.model, type), {{"format", "pt"}});
-  std::error_code ignored;
-  if (const fs::path tokenizer = loaded.state.tokenizer; fs::is_regular_file(tokenizer, ignored)) {
-    write_file_atomic(folder / ("tokenizer" + tokenizer.extension().string()), read_file(tokenizer));
-  }
+  copy_tokenizer(loaded.state.tokenizer, folder);
   write_file_atomic(folder / "config.json", config.dump(2) + "\n");
   return family_name;
 }

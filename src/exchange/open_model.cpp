@@ -1,6 +1,7 @@
 #include "exchange/open_model.h"
 
 #include "base/error.h"
+#include "data/tokenizer.h"
 #include "exchange/hf_folder.h"
 #include "exchange/llama2c.h"
 #include "exchange/stored_weights.h"
@@ -20,14 +21,6 @@ std::int64_t longest_text(const fs::path& path) {
   return 2048;
 }
 
-// The tokenizer file of a folder, by the names that published models use.
-std::string tokenizer_of(const fs::path& folder) {
-  for (const char* name : {"tokenizer.model", "tokenizer.json", "tokenizer.bin"}) {
-    if (fs::is_regular_file(folder / name)) return fs::absolute(folder / name).lexically_normal().string();
-  }
-  return "";
-}
-
 LoadedModel stored_model(Design design, const fs::path& folder, std::unique_ptr<LanguageModel> model) {
   LoadedModel loaded{std::move(design), {}, std::move(model)};
   loaded.state.design = loaded.design.name();
@@ -35,7 +28,7 @@ LoadedModel stored_model(Design design, const fs::path& folder, std::unique_ptr<
   loaded.state.title = loaded.design.title;
   loaded.state.group = loaded.design.group;
   loaded.state.config_hash = loaded.design.hash();
-  loaded.state.tokenizer = tokenizer_of(folder);
+  if (!tokenizer_files(folder).empty()) loaded.state.tokenizer = fs::absolute(folder).lexically_normal().string();
   return loaded;
 }
 

@@ -16,7 +16,7 @@ ModelKind model_kind(const std::filesystem::path& path);
 // Its design alone, from config.json or the checkpoint's design.ini: weights need not be there.
 Design read_model_design(const std::filesystem::path& path);
 
-// Design, state and weights. state.tokenizer is a tokenizer file of the folder, "" if there is none.
+// Design, state and weights. state.tokenizer is the folder where it has a tokenizer, "" where it has none.
 LoadedModel load_model(const std::filesystem::path& path);
 
 // UserError unless every id of the tokenizer is an id of the model.

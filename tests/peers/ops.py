@@ -1,7 +1,7 @@
 """The ops beside the best peers of torch, in one process, on the same tensors and threads, in turns.
 
   ninja -C build hymba_ops
-  python3 tests/peers/kernels.py --library build/kernels/libhymba_ops.so --threads 1 --out kernels.json
+  python3 tests/peers/ops.py --library build/kernels/libhymba_ops.so --threads 1 --out kernels.json
 
 Needs torch 2.11.0 for Python, and g++ for torch.compile. A row is one shape, forward or forward + backward; its sides
 take turns for --rounds rounds, and each side's time is its least: CPU time of the process with one thread (other

@@ -1,0 +1,140 @@
+"""Prefill and decode tokens/s of `hymba throughput FOLDER` beside PyTorch transformers on the same folder: Llama, Mamba and
+Falcon-H1 (attention and Mamba-2 side by side), about 30M and 125M parameters, random weights.
+
+  inference.py HYMBA [--family llama,mamba,falcon_h1] [--size 30M,125M] [--dtype fp32,bf16] [--batch 1,8] [--context 512,8192]
+               [--rounds N] [--steps N] [--limit SECONDS] [--threads N] [--json FILE]
+
+HYMBA: the program. Needs torch and transformers; nothing is downloaded. Turns alternate, the best of the rounds is shown. A
+cell that the peer would take longer than --limit for (from its rate at a shorter context) is "not run".
+transformers: generate(), prefill = the time of one new token, decode = the time of `steps` more. A folder is first compared:
+logits of both must agree within 1e-4 of the largest.
+"""
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+import torch  # noqa: E402
+import transformers  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+LLAMA = {"30M": dict(vocab_size=8192, hidden_size=512, intermediate_size=1408, num_hidden_layers=8, num_attention_heads=8, num_key_value_heads=8),
+         "125M": dict(vocab_size=32000, hidden_size=768, intermediate_size=2560, num_hidden_layers=12, num_attention_heads=12, num_key_value_heads=12)}
+MAMBA = {"30M": dict(vocab_size=8192, hidden_size=512, num_hidden_layers=16), "125M": dict(vocab_size=32000, hidden_size=768, num_hidden_layers=28)}
+FALCON = {"30M": dict(vocab_size=8192, hidden_size=512, intermediate_size=1024, num_hidden_layers=7, num_attention_heads=8, num_key_value_heads=2,
+                      mamba_d_ssm=1024, mamba_n_heads=16, mamba_d_head=64),
+          "125M": dict(vocab_size=32000, hidden_size=768, intermediate_size=1536, num_hidden_layers=11, num_attention_heads=12,
+                       num_key_value_heads=4, mamba_d_ssm=1536, mamba_n_heads=24, mamba_d_head=64)}
+for config in FALCON.values():
+    config.update(mamba_n_groups=1, mamba_d_state=64, mamba_d_conv=4, mamba_chunk_size=256)
+FAMILIES = {"llama": LLAMA, "mamba": MAMBA, "falcon_h1": FALCON}
+
+
+def build(family, size, dtype):
+    config = transformers.AutoConfig.for_model(family, **FAMILIES[family][size], tie_word_embeddings=True, max_position_embeddings=16384,
+                                               bos_token_id=1, eos_token_id=2, pad_token_id=0)
+    torch.manual_seed(1)
+    return transformers.AutoModelForCausalLM.from_config(config).eval().to(DTYPES[dtype])
+
+
+def check(program, model, folder):
+    ids = torch.randint(3, model.config.vocab_size, (2, 40))
+    save_file({"input_ids": ids}, folder + "/ids.st")
+    subprocess.run([program, "logits", folder, "--input", folder + "/ids.st", "--out", folder + "/out.st", "-q"], check=True, stdout=subprocess.DEVNULL)
+    with torch.no_grad():
+        expected = model.float()(ids).logits
+    difference = ((load_file(folder + "/out.st")["logits"] - expected).abs().max() / expected.abs().max()).item()
+    if difference > 1e-4:
+        sys.exit("%s: logits differ by %.1e of the largest" % (folder, difference))
+
+
+def theirs(model, batch, context, steps):
+    ids = torch.randint(3, model.config.vocab_size, (batch, context))
+    options = dict(do_sample=False, eos_token_id=None, attention_mask=torch.ones_like(ids))
+    with torch.no_grad():
+        began = time.perf_counter()
+        model.generate(ids, max_new_tokens=1, min_new_tokens=1, **options)
+        prefill = time.perf_counter() - began
+        began = time.perf_counter()
+        model.generate(ids, max_new_tokens=1 + steps, min_new_tokens=1 + steps, **options)
+        both = time.perf_counter() - began
+    return batch * context / prefill, batch * steps / max(1e-9, both - prefill)
+
+
+def ours(args, folder, dtype, batch, context):
+    fill = "real" if context * batch <= 4096 else "synthetic"
+    out = subprocess.run([args.program, "throughput", folder, "--context", str(context), "--batch", str(batch), "--dtype", dtype, "--fill", fill,
+                          "--rounds", "1", "--steps", str(args.steps), "--threads", str(args.threads), "--format", "json", "-q"],
+                         check=True, stdout=subprocess.PIPE, text=True).stdout
+    cell = json.loads(out.strip().splitlines()[0])
+    if cell["batch"] != batch:
+        sys.exit("no memory for batch %d" % batch)
+    return cell["prefill_tok_s"], cell["decode_tok_s"]
+
+
+def measure(args, model, folder, cell, rate):
+    """Best of both over the rounds: ([prefill, decode], [prefill, decode] or None)."""
+    family, size, dtype, batch, context = cell
+    # transformers' decode difference needs two prefills; attention's cost grows with the context besides.
+    run_peer = rate is None or 2 * batch * context / rate * (2 if family == "llama" else 1) <= args.limit
+    best = ([0, 0], [0, 0] if run_peer else None)
+    for _ in range(args.rounds):
+        results = [ours(args, folder, dtype, batch, context)]
+        if run_peer:
+            results.append(theirs(model, batch, context, args.steps))
+        for side, result in enumerate(results):
+            best[side][:] = [max(a, b) for a, b in zip(best[side], result)]
+    return best
+
+
+def row(cell, mine, peer):
+    text = "| %s | %s | %s | %d | %d | %.0f | %.1f |" % (*cell, *mine)
+    return text + (" not run | not run | | |" if peer is None else " %.0f | %.1f | %.1f x | %.1f x |" % (*peer, mine[0] / peer[0], mine[1] / peer[1]))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program")
+    for name, value in (("family", "llama,mamba,falcon_h1"), ("size", "30M,125M"), ("dtype", "fp32,bf16"), ("batch", "1,8"), ("context", "512,8192")):
+        parser.add_argument("--" + name, default=value)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=32)
+    parser.add_argument("--limit", type=float, default=60)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", default="")
+    args = parser.parse_args()
+    args.program = os.path.abspath(args.program)
+    torch.set_num_threads(args.threads)
+    print("%s, %d threads; torch %s, transformers %s" % (platform.processor() or platform.machine(), args.threads, torch.__version__, transformers.__version__))
+    print("| family | size | weights | batch | context | ours: prefill | decode | transformers: prefill | decode | prefill | decode |")
+    print("| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for size in args.size.split(","):
+        for family in args.family.split(","):
+            for dtype in args.dtype.split(","):
+                model = build(family, size, dtype)
+                with tempfile.TemporaryDirectory() as folder:
+                    model.save_pretrained(folder)
+                    check(args.program, model, folder)
+                    model.to(DTYPES[dtype])
+                    rate = None
+                    for context in sorted(map(int, args.context.split(","))):
+                        for batch in map(int, args.batch.split(",")):
+                            cell = (family, size, dtype, batch, context)
+                            mine, peer = measure(args, model, folder, cell, rate)
+                            if peer is not None:
+                                rate = min(rate or peer[0], peer[0])
+                            print(row(cell, mine, peer), flush=True)
+                            if args.json:
+                                with open(args.json, "a") as f:
+                                    f.write(json.dumps({"cell": cell, "ours": mine, "transformers": peer}) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
