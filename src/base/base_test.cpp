@@ -111,6 +111,36 @@ TEST(Files, AFullDiskNamesFileAndRemedyAndCostsNothingWritten) {
   EXPECT_EQ(read_file(path), "{\"a\":1}\n{\"c\":3}\n");
 }
 
+// This process's resident pages of a map (mincore() would count the page cache).
+long resident_kb(const void* address) {
+  std::ifstream maps("/proc/self/smaps");
+  const auto at = reinterpret_cast<std::uintptr_t>(address);
+  bool here = false;
+  for (std::string line; std::getline(maps, line);) {
+    std::uintptr_t first = 0, last = 0;
+    if (std::sscanf(line.c_str(), "%lx-%lx ", &first, &last) == 2) here = first <= at && at < last;
+    long kb = 0;
+    if (here && std::sscanf(line.c_str(), "Rss: %ld kB", &kb) == 1) return kb;
+  }
+  return -1;
+}
+
+TEST(Files, AMapGivesPagesBackAndReadsThemAgain) {
+  const auto path = temporary("map.bin");
+  std::string bytes(1 << 20, 'x');
+  bytes[700000] = 'y';
+  write_file_atomic(path, bytes);
+  const MappedFile map(path);
+  EXPECT_EQ(map.view(), bytes);
+  EXPECT_GE(resident_kb(map.data()), 1024);
+  map.release(map.data() + 100, bytes.size() - 200);
+  EXPECT_LE(resident_kb(map.data()), 64);  // the two pages at the ends, and what is read around a fault
+  EXPECT_EQ(map.view(), bytes);
+  std::string other(1 << 16, 'z');
+  map.release(other.data(), other.size());  // not of this map: stays
+  EXPECT_EQ(other, std::string(1 << 16, 'z'));
+}
+
 TEST(Files, MissingFileNamesItself) {
   try {
     read_file("no/such/file");

@@ -99,6 +99,14 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<char*>(data_), size_);
 }
 
+void MappedFile::release(const void* begin, std::size_t size) const {
+  const auto at = reinterpret_cast<std::uintptr_t>(begin), map = reinterpret_cast<std::uintptr_t>(data_);
+  if (data_ == nullptr || at < map || at + size > map + size_) return;
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const std::uintptr_t first = (at + page - 1) / page * page, last = (at + size) / page * page;
+  if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+}
+
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
 

@@ -32,6 +32,9 @@ class MappedFile {
   const char* data() const { return data_; }
   std::size_t size() const { return size_; }
   std::string_view view() const { return {data_, size_}; }
+  // Gives back the memory of the whole pages in [begin, begin + size) as far as they lie in this map; reading there again
+  // reads the file.
+  void release(const void* begin, std::size_t size) const;
 
  private:
   const char* data_ = nullptr;

@@ -21,7 +21,9 @@ constexpr const char* kIndex = "model.safetensors.index.json";
 std::string shape_text(at::IntArrayRef shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
 void add_file(const fs::path& path, ShardedTensors* all) {
-  for (auto& [name, tensor] : map_safetensors(path).tensors) {
+  const TensorFile mapped = map_safetensors(path);
+  all->maps.push_back(mapped.map);
+  for (const auto& [name, tensor] : mapped.tensors) {
     const auto [at, is_new] = all->file.emplace(name, path.string());
     require(is_new, "{}: tensor '{}' is also in {}; one of the two must go", path.string(), name, at->second);
     all->tensors[name] = tensor;
@@ -175,6 +177,11 @@ std::unique_ptr<LanguageModel> read_hf_model(const fs::path& folder, const Desig
       for (const auto& part : link.parts)
         require_finite(weights.tensors.at(part.name), part.name, weights.file.at(part.name));
       throw;
+    }
+    for (const auto& part : link.parts) {  // one that was copied need not stand in memory twice
+      const at::Tensor& read = weights.tensors.at(part.name);
+      if (read.storage().data() == value.storage().data()) continue;
+      for (const auto& map : weights.maps) map->release(read.const_data_ptr(), read.nbytes());
     }
     return value;
   });

@@ -15,6 +15,7 @@ namespace hymba {
 struct ShardedTensors {
   std::map<std::string, at::Tensor> tensors;
   std::map<std::string, std::string> file;  // of each tensor, for messages
+  std::vector<std::shared_ptr<const MappedFile>> maps;
 };
 
 // UserError for a shard that is missing, a tensor that stands in two shards, or one that the index names and its shard

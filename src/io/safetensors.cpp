@@ -159,7 +159,7 @@ at::Tensor copied(const Entry& entry, const char* data) {
 
 TensorFile parse_safetensors(std::string_view bytes, const std::string& name) {
   const Header header = read_header(bytes, name);
-  TensorFile result{{}, header.metadata};
+  TensorFile result{{}, header.metadata, nullptr};
   for (const auto& entry : header.entries)
     result.tensors[entry.name] = copied(entry, bytes.data() + header.data + entry.begin);
   return result;
@@ -176,7 +176,7 @@ TensorFile map_safetensors(const std::filesystem::path& path) {
   char* bytes = const_cast<char*>(file->data());
   if (::mprotect(bytes, file->size(), PROT_READ | PROT_WRITE) != 0)
     fail("{}: cannot map it for writing: {}", path.string(), std::strerror(errno));
-  TensorFile result{{}, header.metadata};
+  TensorFile result{{}, header.metadata, file};
   for (const auto& entry : header.entries) {
     char* data = bytes + header.data + entry.begin;
     const bool aligned = reinterpret_cast<std::uintptr_t>(data) % c10::elementSize(entry.type) == 0;

@@ -5,15 +5,19 @@
 
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "base/files.h"
 
 namespace hymba {
 
 struct TensorFile {
   std::map<std::string, at::Tensor> tensors;  // in the file's type
   std::map<std::string, std::string> metadata;
+  std::shared_ptr<const MappedFile> map;  // where tensors lie in one
 };
 
 // UserError naming file and tensor for a truncated file, a header that is no JSON, an unknown type, offsets that leave
