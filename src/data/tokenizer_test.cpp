@@ -227,6 +227,7 @@ TEST(Llama2c, EqualsTheModelItWasExportedFrom) {
     EXPECT_EQ(exported->encode(text), model->encode(text)) << entry.path();
     EXPECT_EQ(exported->decode(exported->encode(text)), text);
   }
+  if (!fs::exists(folder / "checkpoints" / "stories260K")) return;
   const auto small = open_tokenizer((folder / "checkpoints" / "stories260K").string());
   EXPECT_EQ(small->vocab_size(), 512);
   EXPECT_EQ(small->decode(small->encode("Once upon a time\xff \u00e9")), "Once upon a time\xff \u00e9");

@@ -10,7 +10,6 @@
 #include <set>
 
 #include "base/error.h"
-#include "base/log.h"
 #include "base/text.h"
 #include "data/world_facts.h"
 
@@ -271,17 +270,6 @@ TEST(World, OptionsAreChecked) {
   const World w(1, small);
   EXPECT_EQ(w.tasks(20).size(), 10u);
   EXPECT_LT(w.tokenizer().vocab_size(), world().tokenizer().vocab_size());
-}
-
-TEST(World, WritesTwoMillionTokensASecond) {
-  std::vector<std::int32_t> ids;
-  const Stopwatch watch;
-  for (std::uint64_t i = 0; i < 3000; ++i) world().document_tokens(i, ids);
-  const double rate = static_cast<double>(ids.size()) / watch.seconds();
-  RecordProperty("tokens_per_second", std::to_string(rate));
-#ifdef NDEBUG
-  EXPECT_GT(rate, 5e5);  // a quarter of what an idle core reaches: machines are shared
-#endif
 }
 
 }  // namespace

@@ -39,14 +39,14 @@ void read_fuzzed(const std::string& bytes) {
 std::vector<std::string> make_seeds() {
   std::vector<std::string> seeds = {"a b\nH e\n#version: 0.2\n", R"({"model":{"type":"BPE","vocab":{"a":0},"merges":[]}})"};
   seeds.push_back(seeds.back() + std::string(1, '\0') + R"({"bos_token":"<s>","eos_token":{"content":"</s>"},"add_bos_token":true})");
-  const std::string small = R"({"version":"1.0","added_tokens":[{"id":3,"content":"<s>","special":true,"lstrip":true,"rstrip":false,"single_word":true,"normalized":false}],
+  const std::string small = R"json({"version":"1.0","added_tokens":[{"id":3,"content":"<s>","special":true,"lstrip":true,"rstrip":false,"single_word":true,"normalized":false}],
     "normalizer":{"type":"Sequence","normalizers":[{"type":"NFC"},{"type":"Prepend","prepend":"_"},{"type":"Replace","pattern":{"String":" "},"content":"_"}]},
     "pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"\\p{N}{1,3}| ?[^\\s\\p{L}]+|\\s+(?!\\S)"},"behavior":"Isolated","invert":false},
     {"type":"ByteLevel","add_prefix_space":false,"use_regex":true}]},
     "post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>","type_id":0}},{"Sequence":{"id":"A","type_id":0}}],"pair":[],
     "special_tokens":{"<s>":{"id":"<s>","ids":[3],"tokens":["<s>"]}}},
     "decoder":{"type":"Sequence","decoders":[{"type":"Replace","pattern":{"String":"_"},"content":" "},{"type":"ByteFallback"},{"type":"Fuse"},{"type":"Strip","content":" ","start":1,"stop":0}]},
-    "model":{"type":"BPE","unk_token":"<unk>","byte_fallback":true,"fuse_unk":true,"ignore_merges":true,"vocab":{"<unk>":0,"a":1,"b":2,"ab":4,"<0x41>":5},"merges":["a b",["a","b"]]}})";
+    "model":{"type":"BPE","unk_token":"<unk>","byte_fallback":true,"fuse_unk":true,"ignore_merges":true,"vocab":{"<unk>":0,"a":1,"b":2,"ab":4,"<0x41>":5},"merges":["a b",["a","b"]]}})json";
   seeds.push_back(small);
   return seeds;
 }
