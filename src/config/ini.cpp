@@ -35,6 +35,7 @@ void parse_body(const std::string& body, int first_line, Stanza& stanza) {
       }
     }
     const auto origin = fmt::format("{} [{}] line {}", stanza.file, stanza.name, line);
+    require(!option.string_key.empty(), "{}: a value without a key; a line is `key = value`", origin);
     require(stanza.find(option.string_key) == nullptr, "{}: '{}' is given twice in this stanza", origin,
             option.string_key);
     stanza.assignments.push_back({option.string_key, option.value.empty() ? "" : trim(option.value[0]), origin});

@@ -33,11 +33,13 @@ Resolver::Resolver(std::vector<ConfigLayer> layers) : layers_(std::move(layers))
 
 void Resolver::read(const po::options_description& options) {
   std::map<std::string, std::string> origin;
+  std::set<std::string> names;  // find_nothrow() would take an empty key for any, and throw
+  for (const auto& option : options.options()) names.insert(option->long_name());
   po::variables_map values;
   for (const auto& layer : layers_) {
     po::basic_parsed_options<char> parsed(&options);
     for (const auto& assignment : layer.assignments) {
-      if (options.find_nothrow(assignment.key, /*approx=*/false) == nullptr) continue;
+      if (names.count(assignment.key) == 0) continue;
       parsed.options.emplace_back(assignment.key, std::vector<std::string>{assignment.value});
       origin.emplace(assignment.key, assignment.origin);
     }
