@@ -88,6 +88,14 @@ Design open_design(const std::string& spec, const std::string& size, const Invoc
   return open_designs().open(spec, size, overrides);
 }
 
+Design open_design_for(const Tokenizer& tokenizer, const std::string& spec, const std::string& size, const Invocation& invocation) {
+  const auto vocab = std::to_string(tokenizer.vocab_size());
+  for (const auto& o : invocation.overrides) {
+    require(o.key != "vocab", "--vocab={}: the tokenizer sets it ({} ids here); leave it out", o.value, vocab);
+  }
+  return open_design(spec, size, invocation, {{"vocab", vocab, "command line"}});
+}
+
 Recipe open_recipe(const std::string& size, const std::vector<Assignment>& overrides) {
   Resolver resolver(sized_layers("recipe", size, overrides_of(overrides, recipe_keys())));
   Recipe recipe;
@@ -156,11 +164,13 @@ std::string world_spec(const data::WorldOptions& options) {
 bool is_world_spec(const std::string& spec) { return starts_with(spec, "world:"); }
 
 data::World world_of_spec(const std::string& spec) {
+  const auto keys = world_keys();
   std::vector<Assignment> overrides;
   for (const auto& word : split(spec.substr(6), ' ')) {
     if (trim(word).empty()) continue;
-    const auto assignment = parse_assignment(trim(word));
+    const auto assignment = parse_assignment(trim(word), "tokenizer 'world:'");
     overrides.push_back({"world." + assignment.key, assignment.value, "command line"});
+    require(keys.count(overrides.back().key) != 0, "tokenizer '{}': the synthetic world has no option '{}'", spec, assignment.key);
   }
   return data::World(kWorldSeed, open_world_options("", overrides));
 }
@@ -201,6 +211,15 @@ std::unique_ptr<TokenSource> DataChoice::source(std::uint64_t seed) const {
 std::unique_ptr<Tokenizer> open_model_tokenizer(const std::string& spec) {
   if (!is_world_spec(spec)) return open_tokenizer(spec);
   return std::make_unique<data::WordTokenizer>(world_of_spec(spec).tokenizer());
+}
+
+std::unique_ptr<Tokenizer> open_tokenizer_of(const LoadedModel& loaded, const std::string& path, const std::string& instead) {
+  const std::string& spec = instead.empty() ? loaded.state.tokenizer : instead;
+  require(!spec.empty(), "{}: no tokenizer in this folder; put tokenizer.json, tokenizer.model or tokenizer.bin into it, or write the model with one: "
+          "hymba import {} DIR --tokenizer FILE", path, path);
+  auto tokenizer = open_model_tokenizer(spec);
+  require_tokenizer_fits(loaded, tokenizer->vocab_size(), spec, path);
+  return tokenizer;
 }
 
 Record record(const std::string& study, const Design& design, std::uint64_t seed, const std::string& config_hash) {

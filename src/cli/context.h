@@ -24,6 +24,8 @@ std::string host();    // "Intel(R) Xeon(R), 2 threads, avx512"
 DesignLibrary open_designs();
 // Opens DESIGN, with the recipe's keys left out of the overrides.
 Design open_design(const std::string& spec, const std::string& size, const Invocation& invocation, const std::vector<Assignment>& more = {});
+// As open_design(), with the vocabulary of a tokenizer. UserError where the command line gives another one.
+Design open_design_for(const Tokenizer& tokenizer, const std::string& spec, const std::string& size, const Invocation& invocation);
 // The stanza [NAME] of a recipe file at a size, under the overrides. UserError for unknown keys.
 Recipe open_recipe(const std::string& size, const std::vector<Assignment>& overrides);
 // The overrides whose key is one of `keys`, and those of designs: all that recipes and worlds do not know.
@@ -56,6 +58,9 @@ std::string world_spec(const data::WorldOptions& options);
 bool is_world_spec(const std::string& tokenizer_spec);
 data::World world_of_spec(const std::string& tokenizer_spec);
 std::unique_ptr<Tokenizer> open_model_tokenizer(const std::string& spec);  // of a checkpoint: a world's, or open_tokenizer()
+// The tokenizer of a model opened from `path`, or `instead` of it. UserError where there is none, or one that has ids which
+// the model has not.
+std::unique_ptr<Tokenizer> open_tokenizer_of(const LoadedModel& loaded, const std::string& path, const std::string& instead = "");
 
 // A Record with what is the same for a whole command filled in.
 Record record(const std::string& study, const Design& design, std::uint64_t seed, const std::string& config_hash);

@@ -97,8 +97,7 @@ EvalSettings eval_settings(const Invocation& invocation) {
   s.tasks = invocation.get<std::string>("tasks");
   s.data = invocation.get<std::string>("data");
   s.tokenizer = invocation.get<std::string>("tokenizer");
-  s.limit = invocation.get<std::int64_t>("limit");
-  require(s.limit >= 0, "--limit {}: expected 0 (all) or more", s.limit);
+  s.limit = invocation.whole("limit", 0, kMostItems);
   if (invocation.has("shots")) s.shots = invocation.get<int>("shots");
   require(s.shots.value_or(0) >= 0, "--shots {}: expected 0 or more", s.shots.value_or(0));
   s.max_length = invocation.get<std::int64_t>("max-length");
@@ -114,8 +113,7 @@ EvalRun evaluate(const LoadedModel& loaded, const std::string& path, const EvalS
   EvalRun run;
   run.tokenizer = settings.tokenizer.empty() ? loaded.state.tokenizer : settings.tokenizer;
   require(!run.tokenizer.empty(), "{}: no tokenizer in this folder; give one by --tokenizer FILE", path);
-  const auto tokenizer = open_model_tokenizer(run.tokenizer);
-  require_tokenizer_fits(loaded, tokenizer->vocab_size(), run.tokenizer, path);
+  const auto tokenizer = open_tokenizer_of(loaded, path, run.tokenizer);
   run.max_length = settings.max_length > 0 ? settings.max_length : loaded.state.extra.value("max_length", kLength);
   eval::ScorerOptions scoring;
   scoring.batch_rows = settings.batch;

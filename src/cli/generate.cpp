@@ -1,6 +1,8 @@
 // hymba generate: continues a prompt.
 #include "engine/generate.h"
 
+#include <optional>
+
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/log.h"
@@ -20,29 +22,30 @@ std::vector<std::int64_t> ids_of_option(const std::string& text) {
 // Shows tokens as they come: text as it is, or one JSON object a token.
 class Printer {
  public:
-  Printer(const Invocation& invocation, const Tokenizer& tokenizer)
-      : json_(invocation.json), stream_(invocation.values.count("stream") != 0), text_(tokenizer) {}
+  Printer(const Invocation& invocation, const Tokenizer* tokenizer) : json_(invocation.json), stream_(invocation.values.count("stream") != 0) {
+    if (tokenizer != nullptr) text_.emplace(*tokenizer);
+  }
 
   void token(std::int64_t id) {
     ++count_;
     if (!stream_) return;
-    const std::string piece = text_.push(id);
+    const std::string piece = text_ ? text_->push(id) : fmt::format("{} ", id);
     if (json_) {
-      print_json({{"id", id}, {"text", piece}});
+      print_json({{"id", id}, {"text", text_ ? nlohmann::json(piece) : nlohmann::json(nullptr)}});
     } else if (!piece.empty()) {
       print_text(piece);
     }
   }
   // The end of what was streamed, also where the run broke off.
   void finish() {
-    if (stream_ && !json_ && count_ > 0) print_text(text_.rest() + "\n");
+    if (stream_ && !json_ && count_ > 0) print_text((text_ ? text_->rest() : "") + "\n");
   }
   bool streams() const { return stream_; }
   std::int64_t count() const { return count_; }
 
  private:
   bool json_, stream_;
-  TextStream text_;
+  std::optional<TextStream> text_;  // none: ids stand for it
   std::int64_t count_ = 0;
 };
 
@@ -50,14 +53,14 @@ double rate(std::int64_t tokens, double seconds) { return seconds > 0 ? static_c
 
 void report(const Invocation& invocation, const Generator& g, const GenerateResult& r, bool streamed) {
   const auto& ids = r.ids[0];
-  const std::string text = text_of(*g.tokenizer, ids);
+  const std::string text = g.tokenizer ? text_of(*g.tokenizer, ids) : fmt::format("{}", fmt::join(ids, " "));
   const double prefill = rate(r.prompt_tokens, r.prefill_seconds), decode = rate(r.decoded, r.decode_seconds);
   // A step of one sequence reads every weight once: what that alone moves.
   const double weights =
       static_cast<double>(g.loaded.model->weight_bytes_per_step()) * rate(r.decode_steps, r.decode_seconds);
   if (invocation.json) {
     print_json({{"ids", ids},
-                {"text", text},
+                {"text", g.tokenizer ? nlohmann::json(text) : nlohmann::json(nullptr)},
                 {"prefill_tok_s", prefill},
                 {"decode_tok_s", decode},
                 {"prompt_tokens", r.prompt_tokens},
@@ -78,20 +81,20 @@ void report(const Invocation& invocation, const Generator& g, const GenerateResu
 void run_generate_command(const Invocation& invocation) {
   require(invocation.has("prompt") != invocation.has("prompt-ids"),
           "generate: give one of --prompt TEXT and --prompt-ids 1,2,3");
-  const auto max_new = invocation.get<std::int64_t>("max-new-tokens");
-  require(max_new > 0, "--max-new-tokens {}: expected a positive number", max_new);
+  const auto max_new = invocation.whole("max-new-tokens", 1, kMostTokens);
   std::vector<std::int64_t> given;
   if (invocation.has("prompt-ids")) given = ids_of_option(invocation.get<std::string>("prompt-ids"));
   require(!invocation.has("prompt") || !invocation.get<std::string>("prompt").empty(),
           "--prompt: the text is empty; give at least one word");
   const Generator g = open_generator(invocation);
+  if (given.empty() && !g.tokenizer) open_tokenizer_of(g.loaded, invocation.arguments[0]);  // says what is missing
   const std::vector<Prompt> prompts = {
       {given.empty() ? prompt_ids(*g.tokenizer, invocation.get<std::string>("prompt"), true) : given, max_new}};
-  Printer printer(invocation, *g.tokenizer);
+  Printer printer(invocation, g.tokenizer.get());
   GenerateOptions options;
   options.batch = 1;
   options.sampling = sampling_of(invocation);
-  options.eos = invocation.values.count("ignore-eos") != 0 ? -1 : g.tokenizer->eos();
+  options.eos = invocation.values.count("ignore-eos") != 0 || !g.tokenizer ? -1 : g.tokenizer->eos();
   options.on_token = [&](std::size_t, std::int64_t id) {
     printer.token(id);
     return true;

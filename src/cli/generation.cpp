@@ -32,7 +32,7 @@ Generator open_generator(const Invocation& invocation) {
   require(options.chunk > 0, "--chunk {}: expected a positive number of tokens", options.chunk);
   sampling_of(invocation).check();
   Generator generator{load_model_as_stored(invocation.arguments[0]), nullptr, nullptr};
-  generator.tokenizer = open_model_tokenizer(generator.loaded.state.tokenizer);
+  if (!generator.loaded.state.tokenizer.empty()) generator.tokenizer = open_tokenizer_of(generator.loaded, invocation.arguments[0]);
   if (weights != "stored") generator.loaded.model->set_weight_type(parse_dtype(weights, "--dtype"));
   generator.engine = std::make_unique<Engine>(*generator.loaded.model, options);
   return generator;
@@ -60,8 +60,7 @@ SamplingOptions sampling_of(const Invocation& invocation) {
 
 std::vector<std::int64_t> prompt_ids(const Tokenizer& tokenizer, const std::string& text, bool bos) {
   const auto encoded = tokenizer.encode(text);
-  require(!text.empty() && (!encoded.empty() || tokenizer.bos() >= 0),
-          "--prompt: the text is empty; give at least one word");
+  require(!encoded.empty(), "--prompt: the text is empty; give at least one word");
   std::vector<std::int64_t> ids;
   if (bos && tokenizer.bos() >= 0) ids.push_back(tokenizer.bos());
   ids.insert(ids.end(), encoded.begin(), encoded.end());

@@ -25,10 +25,8 @@ std::string StudyModel::hash() const {
 
 StudyModel open_study_model(const std::string& path) {
   StudyModel model{path, load_model(path), nullptr, false};
-  model.tokenizer = open_model_tokenizer(model.loaded.state.tokenizer);
+  model.tokenizer = open_tokenizer_of(model.loaded, path);
   model.world = is_world_spec(model.loaded.state.tokenizer);
-  require(model.tokenizer->vocab_size() == model.model().config().vocab, "{}: the model has {} ids, its tokenizer {} has {}", path,
-          model.model().config().vocab, model.loaded.state.tokenizer, model.tokenizer->vocab_size());
   // Studies ask for gradients to the inputs at most.
   for (auto& parameter : model.loaded.model->parameters().all()) parameter.value.set_requires_grad(false);
   return model;
