@@ -89,7 +89,10 @@ TEST(OddInput, AClosedReaderCostsNoStepOfTraining) {
   const auto folder = scratch("closed");
   const auto command = fmt::format("bash -c \"set -o pipefail; '{}' train 6 --size smoke --steps 400 --train.log_every=2 --format json --out '{}' 2>/dev/null | head -n 3 >/dev/null\"",
                                    HYMBA_PROGRAM, folder.string());
-  EXPECT_NE(std::system(command.c_str()), 0);
+  EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 1);
+  const auto both = fmt::format("bash -c \"set -o pipefail; '{}' train 6 --size smoke --steps 400 --train.log_every=2 --out '{}' 2>&1 | head -n 3 >/dev/null\"", HYMBA_PROGRAM,
+                                scratch("closed_stderr").string());
+  EXPECT_EQ(WEXITSTATUS(std::system(both.c_str())), 130);
   fs::path newest;
   for (const auto& entry : fs::directory_iterator(folder)) {
     if (fs::exists(entry.path() / "state.json")) newest = entry.path();

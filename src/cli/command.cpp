@@ -261,6 +261,12 @@ std::string without_backtrace(const std::string& text) {
   return text.substr(0, std::min(text.find("\nException raised from"), text.find("\nframe #")));
 }
 
+// fmt::print() throws where stderr is closed, and that would end the process by abort().
+template <class... Args>
+void complain(fmt::format_string<Args...> text, Args&&... args) {
+  std::fputs(fmt::format(text, std::forward<Args>(args)...).c_str(), stderr);
+}
+
 }  // namespace
 
 int run_program(const std::vector<std::string>& arguments) {
@@ -268,18 +274,18 @@ int run_program(const std::vector<std::string>& arguments) {
   try {
     return dispatch(arguments);
   } catch (const Interrupted& error) {
-    fmt::print(stderr, "hymba: {}\n", error.what());
+    complain("hymba: {}\n", error.what());
     return 130;
   } catch (const UserError& error) {
-    fmt::print(stderr, "hymba: {}\n", error.what());
+    complain("hymba: {}\n", error.what());
     return 2;
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "hymba: out of memory; a smaller --batch, --context or --size needs less\n");
+    complain("hymba: out of memory; a smaller --batch, --context or --size needs less\n");
     return 1;
   } catch (const std::exception& error) {
     const std::string text = without_backtrace(error.what());
     const bool memory = text.find("can't allocate memory") != std::string::npos;
-    fmt::print(stderr, "hymba: {}{}\n", text, memory ? "; a smaller --batch, --context or --size needs less" : "");
+    complain("hymba: {}{}\n", text, memory ? "; a smaller --batch, --context or --size needs less" : "");
     return 1;
   }
 }
