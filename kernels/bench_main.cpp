@@ -57,9 +57,9 @@ Options parse(const std::vector<std::string>& words) {
     const bool joined = equals != std::string::npos;
     if (joined) value = name.substr(equals + 1), name = name.substr(0, equals);
     const auto take = [&]() -> std::string {
-      if (joined) return value;
-      require(i + 1 < words.size(), "hymba bench: {} needs a value", name);
-      return words[++i];
+      if (!joined && i + 1 < words.size()) value = words[++i];
+      require(!value.empty(), "hymba bench: {} needs a value", name);
+      return value;
     };
     if (starts_with(name, "--benchmark_")) {
       o.rest.push_back(words[i]);
@@ -77,8 +77,9 @@ Options parse(const std::vector<std::string>& words) {
       o.device = take();
       require(o.device == "cpu" || o.device == "cuda", "hymba bench: --device: expected cpu or cuda, found '{}'", o.device);
     } else if (name == "--threads") {
-      o.threads = static_cast<int>(parse_int(take(), "hymba bench: --threads"));
-      require(o.threads >= 0, "hymba bench: --threads: expected 0 or more, found {}", o.threads);
+      const auto threads = parse_int(take(), "hymba bench: --threads");
+      require(threads >= 0 && threads <= 4096, "hymba bench: --threads: expected 0 (all cores) to 4096, found {}", threads);
+      o.threads = static_cast<int>(threads);
     } else if (name == "--machine") {
       o.machine = true;
     } else if (name == "--smoke") {

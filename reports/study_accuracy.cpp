@@ -109,7 +109,7 @@ std::vector<Figure> head_figures(const StudyView& view) {
                               number_text(difference, 6), number_text(error, 4), std::to_string(r.n), seeds_text(r)});
     }
     if (tasks.empty() && heads.empty()) continue;
-    figure.id = "heads-" + model.design;
+    figure.id = "heads-" + id_text(model.design);
     figure.title = "Head removal: " + view.names.at(model);
     figure.caption = fmt::format(
         "Accuracy of the model without one branch of one layer minus the intact model's, on the same items; whiskers: "

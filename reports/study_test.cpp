@@ -46,6 +46,12 @@ std::vector<Record> heads() {
   return records;
 }
 
+TEST(StudyFigures, ADesignsNameLeadsToNoOtherFolder) {
+  auto records = heads();
+  for (auto& r : records) r.design = "x/../../y z";
+  EXPECT_EQ(study_figures(records).at(0).id, "heads-x_.._.._y_z");
+}
+
 TEST(StudyFigures, HeadsDrawBothBranchesAndWriteWhatLeavesTheBox) {
   const auto figures = study_figures(heads());
   ASSERT_EQ(figures.size(), 1u);

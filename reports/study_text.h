@@ -27,6 +27,14 @@ inline double error_of(const Record& r) { return r.error.value_or(kNaN); }
 inline std::string seeds_text(const Record& r) { return std::to_string(extra_int(r, "seeds", 1)); }
 // " ± 0.3", or nothing where no error is known.
 inline std::string error_text(double error, int digits = 2) { return std::isfinite(error) ? " ± " + number_text(error, digits) : std::string(); }
+// A name as part of a file's name and of an HTML id, whatever a Record calls its design.
+inline std::string id_text(std::string name) {
+  for (char& c : name) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+    if (!plain) c = '_';
+  }
+  return name;
+}
 // Cut in the middle of nothing: panels have room for about 50 characters.
 inline std::string title_text(const std::string& text, std::size_t most = 50) {
   if (text.size() <= most) return text;

@@ -150,6 +150,26 @@ TEST(Files, MissingFileNamesItself) {
   }
 }
 
+TEST(Files, APlaceThatCannotBeWrittenIsTheUsersMistake) {
+  const auto file = temporary("in_the_way");
+  write_file_atomic(file, "kept");
+  const auto mistake = [](const std::function<void()>& act) {
+    try {
+      act();
+    } catch (const UserError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  for (const auto& said : {mistake([&] { make_folder(file); }), mistake([&] { make_folder(file / "below"); }), mistake([&] { write_file_atomic(file / "x", "y"); }),
+                           mistake([&] { FolderLock lock(file); }), mistake([&] { LineAppender appender(file / "records.jsonl"); }),
+                           mistake([&] { write_file_atomic(file.parent_path(), "y"); })}) {
+    EXPECT_NE(said.find("choose a place that can be written"), std::string::npos) << said;
+  }
+  EXPECT_EQ(read_file(file), "kept");
+  EXPECT_NE(mistake([] { read_file(""); }).find("empty"), std::string::npos);
+}
+
 TEST(Text, NumbersForPeople) {
   EXPECT_EQ(format_count(950), "950");
   EXPECT_EQ(format_count(12345), "12.3k");

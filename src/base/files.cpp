@@ -40,6 +40,23 @@ void sync_folder_of(const std::filesystem::path& path) {
 
 }  // namespace
 
+namespace {
+
+// A path that cannot be written as it stands is the user's mistake; a full or broken disk is a failure.
+bool is_wrong_path(int error) {
+  for (const int wrong : {EACCES, EPERM, EROFS, ENOTDIR, EISDIR, ENOENT, EEXIST, ENAMETOOLONG, ELOOP, ETXTBSY, EINVAL}) {
+    if (error == wrong) return true;
+  }
+  return false;
+}
+
+[[noreturn]] void cannot_write(const std::filesystem::path& path, const std::string& what, int error) {
+  if (is_wrong_path(error)) user_error("{}: {}: {}; choose a place that can be written", path.string(), what, std::strerror(error));
+  fail("{}: {}: {}", path.string(), what, write_error(error));
+}
+
+}  // namespace
+
 std::string write_error(int error) {
   const std::string text = std::strerror(error);
   if (error != ENOSPC && error != EDQUOT && error != EFBIG) return text;
@@ -55,14 +72,14 @@ void write_file_atomic(const std::filesystem::path& path, std::string_view bytes
   if (path.has_parent_path()) make_folder(path.parent_path());
   const std::string part = fmt::format("{}.part{}", path.string(), ::getpid());
   const int fd = ::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (fd < 0) fail("{}: cannot write: {}", path.string(), write_error(errno));
+  if (fd < 0) cannot_write(path, "cannot write", errno);
   int error = write_all(fd, bytes);
   if (error == 0 && ::fsync(fd) != 0) error = errno;
   if (::close(fd) != 0 && error == 0) error = errno;
   if (error == 0 && ::rename(part.c_str(), path.c_str()) != 0) error = errno;
   if (error != 0) {
     ::unlink(part.c_str());
-    fail("{}: cannot write {} bytes: {}", path.string(), bytes.size(), write_error(error));
+    cannot_write(path, fmt::format("cannot write {} bytes", bytes.size()), error);
   }
   sync_folder_of(path);
 }
@@ -70,12 +87,12 @@ void write_file_atomic(const std::filesystem::path& path, std::string_view bytes
 void make_folder(const std::filesystem::path& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
-  if (error || !std::filesystem::is_directory(path, error)) {
-    fail("{}: cannot make this folder: {}", path.string(), error ? error.message() : "a file of that name is there");
-  }
+  if (error) cannot_write(path, "cannot make this folder", error.value());
+  if (!std::filesystem::is_directory(path, error)) cannot_write(path, "cannot make this folder", ENOTDIR);
 }
 
 MappedFile::MappedFile(const std::filesystem::path& path) {
+  require(!path.empty(), "the name of a file to read is empty");
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   require(fd >= 0, "{}: cannot open: {}", path.string(), std::strerror(errno));
   struct stat info {};
@@ -113,7 +130,7 @@ MappedFile::MappedFile(MappedFile&& other) noexcept
 LineAppender::LineAppender(const std::filesystem::path& path) : path_(path) {
   if (path.has_parent_path()) make_folder(path.parent_path());
   fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (fd_ < 0) fail("{}: cannot open for appending: {}", path.string(), std::strerror(errno));
+  if (fd_ < 0) cannot_write(path, "cannot open for appending", errno);
   if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
     ::close(fd_);
     user_error("{}: another run is writing here; wait for it or choose another --out", path.string());
@@ -148,7 +165,7 @@ FolderLock::FolderLock(const std::filesystem::path& folder) {
   make_folder(folder);
   const auto path = folder / ".lock";
   fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (fd_ < 0) fail("{}: cannot lock: {}", path.string(), std::strerror(errno));
+  if (fd_ < 0) cannot_write(path, "cannot lock", errno);
   if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
     ::close(fd_);
     user_error("{}: another run is using this folder; wait for it or choose another --out", folder.string());

@@ -15,10 +15,11 @@ std::string read_file(const std::filesystem::path& path);
 std::string write_error(int error);
 
 // Writes `bytes` to a temporary file beside `path`, syncs and renames it: a reader sees the old file or the new one.
-// Error (with the path and errno's text, e.g. "No space left on device") leaves the old file as it was.
+// An error (with the path and errno's text) leaves the old file as it was: UserError where the path cannot be written as
+// it stands (no permission, a file in place of a folder), Error where the disk is full or broken.
 void write_file_atomic(const std::filesystem::path& path, std::string_view bytes);
 
-// Creates the folder and its parents; Error if that cannot be done.
+// Creates the folder and its parents; UserError or Error as write_file_atomic.
 void make_folder(const std::filesystem::path& path);
 
 // A read-only memory map of a whole file. An empty file has data() == nullptr and size() == 0.

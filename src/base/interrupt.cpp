@@ -14,7 +14,11 @@ extern "C" void on_signal(int number) {
   std::signal(number, SIG_DFL);
 }
 
+extern "C" void on_closed_pipe(int) { g_interrupted = 1; }
+
 }  // namespace
+
+void interrupt_at_closed_pipe() { std::signal(SIGPIPE, on_closed_pipe); }
 
 void install_interrupt_handlers() {
   std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error of write(), which names the file

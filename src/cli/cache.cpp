@@ -16,8 +16,7 @@ double bytes_of(const std::string& dtype) {
 
 void run_cache_command(const Invocation& invocation) {
   CacheQuery query;
-  query.context = invocation.get<std::int64_t>("context");
-  require(query.context > 0, "--context {}: expected a positive number of tokens", query.context);
+  query.context = invocation.whole("context", 1, kMostTokens);
   const auto dtype = invocation.get<std::string>("dtype"), accounting = invocation.get<std::string>("accounting");
   query.bytes_kv = bytes_of(dtype);
   require(accounting == "paper" || accounting == "exact", "--accounting {}: expected paper or exact", accounting);
@@ -51,7 +50,7 @@ Command cache_command() {
   c.example = "  hymba cache all --context 8000 --dtype fp16 --accounting paper";
   c.min_arguments = 1;
   c.max_arguments = 1;
-  c.takes_overrides = true;
+  c.overrides.design = true;
   c.options = [](boost::program_options::options_description& o) {
     namespace po = boost::program_options;
     o.add_options()("context", po::value<std::int64_t>()->default_value(8000), "tokens of a sequence, without meta tokens")(

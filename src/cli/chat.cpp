@@ -88,9 +88,10 @@ void run_chat_command(const Invocation& invocation) {
   require(!invocation.json, "chat is for a person at a terminal; use generate --format json");
   require(invocation.get<std::string>("turn").find(kPlace) != std::string::npos,
           "--turn: expected {{}} where what you say belongs");
-  require(invocation.get<std::int64_t>("max-new-tokens") > 0, "--max-new-tokens: expected a positive number");
-  require(invocation.get<std::int64_t>("context") > 0, "--context: expected a positive number of tokens");
+  invocation.whole("max-new-tokens", 1, kMostTokens);
+  invocation.whole("context", 1, kMostTokens);
   const Generator generator = open_generator(invocation);
+  require_text(*generator.tokenizer, invocation.arguments[0]);
   Conversation conversation(invocation, generator);
   end_reads_on_interrupt();
   const bool terminal = ::isatty(STDIN_FILENO) == 1;
@@ -133,6 +134,7 @@ Command chat_command() {
         "context", po::value<std::int64_t>()->default_value(4096), "tokens of the whole conversation");
     add_generation_options(o);
   };
+  c.may_be_empty = {"stop"};
   c.run = run_chat_command;
   return c;
 }

@@ -16,6 +16,7 @@
 #include "base/text.h"
 #include "cli/context.h"
 #include "kernels/cuda/plugin.h"
+#include "kernels/isa.h"
 #include "cli/study_commands.h"
 #include "model/design.h"
 #include "nn/device.h"
@@ -48,7 +49,7 @@ void add_common(po::options_description& o) {
 po::options_description options_of(const Command& command) {
   po::options_description own("Options"), common("Common options");
   if (command.options) command.options(own);
-  if (command.takes_overrides) {
+  if (command.overrides.any()) {
     own.add_options()("set", po::value<std::vector<std::string>>()->composing(),
                       "key=value of the design or recipe; repeatable. --attention.window=64 is the same");
   }
@@ -71,26 +72,46 @@ std::string general_help() {
   return text;
 }
 
-// Every key that --set and --KEY=value may name: of designs, recipes and the synthetic world.
-std::set<std::string> override_keys() {
-  auto keys = design_keys();
-  keys.merge(recipe_keys());
-  keys.merge(world_keys());
+// The keys that --set and --KEY=value may name: of designs, recipes and the synthetic world.
+std::set<std::string> override_keys(OverrideKinds kinds) {
+  std::set<std::string> keys;
+  if (kinds.design) keys.merge(design_keys());
+  if (kinds.recipe) keys.merge(recipe_keys());
+  if (kinds.world) keys.merge(world_keys());
   return keys;
+}
+
+constexpr OverrideKinds kAllKinds{true, true, true};
+
+[[noreturn]] void key_without_effect(const Command& command, const std::string& key) {
+  std::vector<std::string> kinds;
+  if (command.overrides.design) kinds.push_back("designs");
+  if (command.overrides.recipe) kinds.push_back("recipes");
+  if (command.overrides.world) kinds.push_back("the synthetic world");
+  user_error("hymba {}: '{}' has no effect here: {}", command.name, key,
+             kinds.empty() ? "this command takes no keys" : "this command takes keys of " + join(kinds, ", "));
+}
+
+// --set names keys too; one that no design, recipe or world has is left to the resolver, which knows the place.
+void check_overrides(const Command& command, const std::vector<Assignment>& overrides) {
+  const auto all = override_keys(kAllKinds), taken = override_keys(command.overrides);
+  for (const auto& o : overrides) {
+    if (taken.count(o.key) == 0 && (all.count(o.key) != 0 || !command.overrides.design)) key_without_effect(command, o.key);
+  }
 }
 
 // Everything that is no option of the command: overrides of design and recipe keys, or a mistake.
 void take_unrecognised(const std::vector<std::string>& words, const Command& command, const po::options_description& options,
                        Invocation& invocation) {
-  const auto keys = override_keys();
+  const auto all = override_keys(kAllKinds), keys = override_keys(command.overrides);
   for (std::size_t i = 0; i < words.size(); ++i) {
     const std::string word = words[i];
     const auto equals = word.find('=');
     const std::string name = word.substr(0, equals).substr(std::min<std::size_t>(2, word.size()));
     const bool is_key = starts_with(word, "--") && keys.count(name) != 0;
-    if (!is_key || !command.takes_overrides) {
+    if (!is_key) {
+      if (starts_with(word, "--") && all.count(name) != 0) key_without_effect(command, name);
       std::vector<std::string> known(keys.begin(), keys.end());
-      if (!command.takes_overrides) known.clear();
       for (const auto& option : options.options()) known.push_back(option->long_name());
       const auto near = nearest(name, known);
       user_error("hymba {}: unknown option '{}'{}; see hymba {} --help", command.name, word,
@@ -107,8 +128,8 @@ void take_unrecognised(const std::vector<std::string>& words, const Command& com
 
 // Splits words into those of options (with their values) and positional ones: an override's value must not be taken
 // for an argument.
-std::vector<std::string> join_override_values(const std::vector<std::string>& words) {
-  const auto keys = override_keys();
+std::vector<std::string> join_override_values(const Command& command, const std::vector<std::string>& words) {
+  const auto keys = override_keys(command.overrides);
   std::vector<std::string> joined;
   for (std::size_t i = 0; i < words.size(); ++i) {
     if (starts_with(words[i], "--") && words[i].find('=') == std::string::npos && keys.count(words[i].substr(2)) != 0 && i + 1 < words.size()) {
@@ -121,6 +142,21 @@ std::vector<std::string> join_override_values(const std::vector<std::string>& wo
   return joined;
 }
 
+// '' stands for an unset shell variable more often than for a value: it must not pass for the default.
+void check_empty_values(const Command& command, const po::parsed_options& parsed) {
+  for (const auto& option : parsed.options) {
+    if (option.unregistered || option.value.size() != 1 || !option.value[0].empty()) continue;
+    require(option.position_key < 0, "hymba {}: an argument is empty; expected {}", command.name, command.arguments);
+    require(command.may_be_empty.count(option.string_key) != 0, "hymba {}: --{} '': its value is empty; give one, or leave the option out", command.name,
+            option.string_key);
+  }
+}
+
+void check_size(const std::string& size) {
+  const auto known = open_designs().sizes();
+  require(std::find(known.begin(), known.end(), size) != known.end(), "--size {}: expected one of {}", size, join(known, ", "));
+}
+
 Invocation parse(const Command& command, const std::vector<std::string>& words) {
   auto options = options_of(command);
   po::options_description hidden, all;
@@ -131,7 +167,8 @@ Invocation parse(const Command& command, const std::vector<std::string>& words) 
   Invocation invocation;
   try {
     const int style = po::command_line_style::default_style & ~po::command_line_style::allow_guessing;
-    const auto parsed = po::command_line_parser(join_override_values(words)).options(all).positional(positional).style(style).allow_unregistered().run();
+    const auto parsed = po::command_line_parser(join_override_values(command, words)).options(all).positional(positional).style(style).allow_unregistered().run();
+    check_empty_values(command, parsed);
     take_unrecognised(po::collect_unrecognized(parsed.options, po::exclude_positional), command, options, invocation);
     po::store(parsed, invocation.values);
   } catch (const po::error& error) {
@@ -140,13 +177,14 @@ Invocation parse(const Command& command, const std::vector<std::string>& words) 
   if (invocation.values.count("argument") != 0) invocation.arguments = invocation.get<std::vector<std::string>>("argument");
   if (invocation.values.count("help") != 0) return invocation;
   for (const auto& text : invocation.list("set")) invocation.overrides.push_back(parse_assignment(text));
+  check_overrides(command, invocation.overrides);
   const auto format = invocation.get<std::string>("format");
   require(format == "text" || format == "json", "--format {}: expected text or json", format);
   invocation.json = format == "json";
   const auto seed = invocation.get<std::int64_t>("seed");
   require(seed >= 0, "--seed {}: expected a number from 0", seed);
   invocation.seed = static_cast<std::uint64_t>(seed);
-  require(invocation.values.count("size") == 0 || !invocation.get<std::string>("size").empty(), "--size '': expected paper, quick or smoke");
+  if (invocation.values.count("size") != 0) check_size(invocation.get<std::string>("size"));
   invocation.threads = invocation.get<int>("threads");
   require(invocation.threads >= 0 && invocation.threads <= 4096, "--threads {}: expected 0 (all cores) to 4096", invocation.threads);
   invocation.out = invocation.get<std::string>("out");
@@ -165,6 +203,7 @@ int run_command(const Command& command, const std::vector<std::string>& words) {
     return 0;
   }
   if (invocation.values.count("quiet") != 0) set_log_level(LogLevel::kQuiet);
+  kernels::active_isa();  // a HYMBA_ISA that this processor has not shows before anything is done
   choose_device(invocation.device);
   if (invocation.threads > 0) at::set_num_threads(invocation.threads);
   command.run(invocation);
@@ -177,10 +216,12 @@ int dispatch(std::vector<std::string> words) {
   while (at < words.size() && starts_with(words[at], "-")) {
     at += words[at].find('=') == std::string::npos && words[at] != "--help" && words[at] != "-h" && words[at] != "--quiet" && words[at] != "-q" ? 2 : 1;
   }
-  if (words.empty() || at >= words.size() || words[at] == "help") {
+  const bool asks_for_help = std::any_of(words.begin(), words.end(), [](const std::string& w) { return w == "--help" || w == "-h"; });
+  if (words.empty() || (at >= words.size() && asks_for_help) || (at < words.size() && words[at] == "help")) {
     print_text(general_help());
     return words.empty() ? 2 : 0;
   }
+  require(at < words.size(), "no command in '{}'; hymba --help lists the commands", join(words, " "));
   const std::string name = words[at];
   words.erase(words.begin() + static_cast<std::ptrdiff_t>(at));
   std::vector<std::string> names;
@@ -196,6 +237,12 @@ int dispatch(std::vector<std::string> words) {
 
 Invocation parse_words(const Command& command, const std::vector<std::string>& words) { return parse(command, words); }
 
+std::int64_t Invocation::whole(const std::string& name, std::int64_t low, std::int64_t high) const {
+  const auto value = get<std::int64_t>(name);
+  require(value >= low && value <= high, "--{} {}: expected a whole number from {} to {}", name, value, low, high);
+  return value;
+}
+
 std::vector<std::string> Invocation::list(const std::string& name) const {
   return values.count(name) == 0 ? std::vector<std::string>() : values[name].as<std::vector<std::string>>();
 }
@@ -207,23 +254,38 @@ std::vector<Command> commands() {
           sweep_command(),   report_command(),     world_command(),   tokenize_command(), logits_command(),   import_command(),  export_command(), doctor_command()};
 }
 
+namespace {
+
+// LibTorch's messages carry a C++ backtrace after the first lines; people need the first lines.
+std::string without_backtrace(const std::string& text) {
+  return text.substr(0, std::min(text.find("\nException raised from"), text.find("\nframe #")));
+}
+
+// fmt::print() throws where stderr is closed, and that would end the process by abort().
+template <class... Args>
+void complain(fmt::format_string<Args...> text, Args&&... args) {
+  std::fputs(fmt::format(text, std::forward<Args>(args)...).c_str(), stderr);
+}
+
+}  // namespace
+
 int run_program(const std::vector<std::string>& arguments) {
   install_interrupt_handlers();
   try {
     return dispatch(arguments);
   } catch (const Interrupted& error) {
-    fmt::print(stderr, "hymba: {}\n", error.what());
+    complain("hymba: {}\n", error.what());
     return 130;
   } catch (const UserError& error) {
-    fmt::print(stderr, "hymba: {}\n", error.what());
+    complain("hymba: {}\n", error.what());
     return 2;
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "hymba: out of memory; a smaller --batch, --context or --size needs less\n");
+    complain("hymba: out of memory; a smaller --batch, --context or --size needs less\n");
     return 1;
   } catch (const std::exception& error) {
-    // LibTorch's messages carry a C++ backtrace after the first line; people need the first line.
-    const std::string text = error.what();
-    fmt::print(stderr, "hymba: {}\n", text.substr(0, text.find("\nException raised from")));
+    const std::string text = without_backtrace(error.what());
+    const bool memory = text.find("can't allocate memory") != std::string::npos;
+    complain("hymba: {}{}\n", text, memory ? "; a smaller --batch, --context or --size needs less" : "");
     return 1;
   }
 }

@@ -5,12 +5,19 @@
 #include <boost/program_options/variables_map.hpp>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "config/resolver.h"
 
 namespace hymba::cli {
+
+// Which keys a command takes as --set key=value and --key=value. A key that it would not read is a mistake.
+struct OverrideKinds {
+  bool design = false, recipe = false, world = false;
+  bool any() const { return design || recipe || world; }
+};
 
 struct Invocation {
   std::vector<std::string> arguments;  // positional ones
@@ -26,16 +33,23 @@ struct Invocation {
   T get(const std::string& name) const {
     return values[name].as<T>();
   }
+  // A whole number within [low, high], else a UserError that names option, value and bounds.
+  std::int64_t whole(const std::string& name, std::int64_t low, std::int64_t high) const;
   // Of a repeatable option; empty if absent.
   std::vector<std::string> list(const std::string& name) const;
 };
+
+// More than any text or run has; far enough below the limit of 64 bits for products with widths and batches.
+constexpr std::int64_t kMostTokens = 1'000'000'000'000;
+constexpr std::int64_t kMostItems = 1'000'000;  // of a task
 
 struct Command {
   std::string name, summary;
   std::string arguments;  // as the help shows them: "DESIGN|MODEL"
   std::string example;    // whole lines
   std::size_t min_arguments = 0, max_arguments = 0;
-  bool takes_overrides = false;
+  OverrideKinds overrides;
+  std::set<std::string> may_be_empty;  // options for which '' is a value; elsewhere it is a mistake
   std::function<void(boost::program_options::options_description&)> options;
   std::function<void(const Invocation&)> run;
 };

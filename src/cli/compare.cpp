@@ -20,9 +20,20 @@ struct Side {
   std::map<std::string, std::string> main_metric, suite;  // by task, where it was scored now
 };
 
+bool has_samples(const std::string& path) { return model_kind(path) == ModelKind::kNone && std::filesystem::is_directory(path); }
+
+// A slip in the second argument must not cost the time that the first one takes.
+void check_side(const std::string& path) {
+  if (has_samples(path)) {
+    eval::read_samples(path);
+  } else {
+    read_model_design(path);
+  }
+}
+
 Side open_side(const std::string& path, const EvalSettings& settings) {
   Side side;
-  if (model_kind(path) == ModelKind::kNone && std::filesystem::is_directory(path)) {
+  if (has_samples(path)) {
     side.samples = eval::read_samples(path);
     if (settings.tasks == "all") return side;
     std::map<std::string, json> wanted;
@@ -68,6 +79,7 @@ void print(const Invocation& invocation, const std::vector<eval::Comparison>& al
 void run(const Invocation& invocation) {
   const auto settings = eval_settings(invocation);
   require(settings.bootstrap > 0, "--bootstrap 0: a comparison needs draws");
+  for (const auto& path : invocation.arguments) check_side(path);
   const Side a = open_side(invocation.arguments[0], settings), b = open_side(invocation.arguments[1], settings);
   std::vector<eval::Comparison> all;
   std::map<std::string, std::vector<eval::Comparison>> accuracies;  // one a task, by suite and together

@@ -88,6 +88,14 @@ Design open_design(const std::string& spec, const std::string& size, const Invoc
   return open_designs().open(spec, size, overrides);
 }
 
+Design open_design_for(const Tokenizer& tokenizer, const std::string& spec, const std::string& size, const Invocation& invocation) {
+  const auto vocab = std::to_string(tokenizer.vocab_size());
+  for (const auto& o : invocation.overrides) {
+    require(o.key != "vocab", "--vocab={}: the tokenizer sets it ({} ids here); leave it out", o.value, vocab);
+  }
+  return open_design(spec, size, invocation, {{"vocab", vocab, "command line"}});
+}
+
 Recipe open_recipe(const std::string& size, const std::vector<Assignment>& overrides) {
   Resolver resolver(sized_layers("recipe", size, overrides_of(overrides, recipe_keys())));
   Recipe recipe;
@@ -156,11 +164,13 @@ std::string world_spec(const data::WorldOptions& options) {
 bool is_world_spec(const std::string& spec) { return starts_with(spec, "world:"); }
 
 data::World world_of_spec(const std::string& spec) {
+  const auto keys = world_keys();
   std::vector<Assignment> overrides;
   for (const auto& word : split(spec.substr(6), ' ')) {
     if (trim(word).empty()) continue;
-    const auto assignment = parse_assignment(trim(word));
+    const auto assignment = parse_assignment(trim(word), "tokenizer 'world:'");
     overrides.push_back({"world." + assignment.key, assignment.value, "command line"});
+    require(keys.count(overrides.back().key) != 0, "tokenizer '{}': the synthetic world has no option '{}'", spec, assignment.key);
   }
   return data::World(kWorldSeed, open_world_options("", overrides));
 }
@@ -200,18 +210,21 @@ std::unique_ptr<TokenSource> DataChoice::source(std::uint64_t seed) const {
 
 namespace {
 
-// Of a model without a tokenizer: ids alone.
+constexpr const char* kIdsAlone = "none";
+
+// Of a model without a tokenizer: ids stand for the text.
 class IdsAlone final : public Tokenizer {
  public:
   IdsAlone(std::string path, std::int64_t ids) : path_(std::move(path)), ids_(ids) {}
-  std::string name() const override { return "none"; }
+  std::string name() const override { return kIdsAlone; }
   std::int32_t vocab_size() const override { return static_cast<std::int32_t>(ids_); }
   std::int32_t bos() const override { return -1; }
   std::int32_t eos() const override { return -1; }
   std::vector<std::int32_t> encode(std::string_view) const override {
-    user_error("{}: no tokenizer with this model, and text is to be read; give one by --tokenizer FILE", path_);
+    require_text(*this, path_);
+    return {};
   }
-  std::string decode(std::span<const std::int32_t>) const override { return ""; }
+  std::string decode(std::span<const std::int32_t> ids) const override { return fmt::format("{}", fmt::join(ids, " ")); }
   std::uint64_t hash() const override { return hash64(fmt::format("ids {}", ids_)); }
 
  private:
@@ -220,6 +233,15 @@ class IdsAlone final : public Tokenizer {
 };
 
 }  // namespace
+
+bool reads_text(const Tokenizer& tokenizer) { return tokenizer.name() != kIdsAlone; }
+
+void require_text(const Tokenizer& tokenizer, const std::string& path) {
+  require(reads_text(tokenizer),
+          "{}: no tokenizer with this model, and text is to be read; give one by --tokenizer FILE, or put tokenizer.json or "
+          "tokenizer.model beside the weights",
+          path);
+}
 
 std::unique_ptr<Tokenizer> open_model_tokenizer(const LoadedModel& loaded, const std::string& path, const std::string& given) {
   const std::string& spec = given.empty() ? loaded.state.tokenizer : given;

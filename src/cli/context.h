@@ -24,6 +24,8 @@ std::string host();    // "Intel(R) Xeon(R), 2 threads, avx512"
 DesignLibrary open_designs();
 // Opens DESIGN, with the recipe's keys left out of the overrides.
 Design open_design(const std::string& spec, const std::string& size, const Invocation& invocation, const std::vector<Assignment>& more = {});
+// As open_design(), with the vocabulary of a tokenizer. UserError where the command line gives another one.
+Design open_design_for(const Tokenizer& tokenizer, const std::string& spec, const std::string& size, const Invocation& invocation);
 // The stanza [NAME] of a recipe file at a size, under the overrides. UserError for unknown keys.
 Recipe open_recipe(const std::string& size, const std::vector<Assignment>& overrides);
 // The overrides whose key is one of `keys`, and those of designs: all that recipes and worlds do not know.
@@ -59,6 +61,8 @@ data::World world_of_spec(const std::string& tokenizer_spec);
 // neither, one that has the model's ids and reads no text: UserError when it is to encode. UserError for a tokenizer with
 // more ids than the model.
 std::unique_ptr<Tokenizer> open_model_tokenizer(const LoadedModel& loaded, const std::string& path, const std::string& given);
+bool reads_text(const Tokenizer& tokenizer);  // not one of ids alone
+void require_text(const Tokenizer& tokenizer, const std::string& path);
 // --tokenizer of a command that takes a MODEL.
 void add_tokenizer_option(boost::program_options::options_description& o);
 std::string given_tokenizer(const Invocation& invocation);

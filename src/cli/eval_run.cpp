@@ -97,8 +97,7 @@ EvalSettings eval_settings(const Invocation& invocation) {
   s.tasks = invocation.get<std::string>("tasks");
   s.data = invocation.get<std::string>("data");
   s.tokenizer = invocation.get<std::string>("tokenizer");
-  s.limit = invocation.get<std::int64_t>("limit");
-  require(s.limit >= 0, "--limit {}: expected 0 (all) or more", s.limit);
+  s.limit = invocation.whole("limit", 0, kMostItems);
   if (invocation.has("shots")) s.shots = invocation.get<int>("shots");
   require(s.shots.value_or(0) >= 0, "--shots {}: expected 0 or more", s.shots.value_or(0));
   s.max_length = invocation.get<std::int64_t>("max-length");
@@ -113,8 +112,8 @@ EvalSettings eval_settings(const Invocation& invocation) {
 EvalRun evaluate(const LoadedModel& loaded, const std::string& path, const EvalSettings& settings) {
   EvalRun run;
   run.tokenizer = settings.tokenizer.empty() ? loaded.state.tokenizer : settings.tokenizer;
-  require(!run.tokenizer.empty(), "{}: no tokenizer with this model; give one by --tokenizer FILE", path);
   const auto tokenizer = open_model_tokenizer(loaded, path, settings.tokenizer);
+  require_text(*tokenizer, path);
   run.max_length = settings.max_length > 0 ? settings.max_length : loaded.state.extra.value("max_length", kLength);
   eval::ScorerOptions scoring;
   scoring.batch_rows = settings.batch;

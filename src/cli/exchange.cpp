@@ -31,7 +31,9 @@ void run_import(const Invocation& invocation) {
   auto loaded = load_model(invocation.arguments[0]);
   auto state = loaded.state;
   if (invocation.has("tokenizer")) {
-    state.tokenizer = std::filesystem::absolute(invocation.get<std::string>("tokenizer")).lexically_normal().string();
+    const auto spec = invocation.get<std::string>("tokenizer");
+    state.tokenizer = spec == "bytes" ? spec : std::filesystem::absolute(spec).lexically_normal().string();
+    open_model_tokenizer(loaded, invocation.arguments[0], state.tokenizer);  // one that does not fit shows now
   }
   state.extra["imported_from"] = invocation.arguments[0];
   save_checkpoint(to, loaded.design, *loaded.model, nullptr, state);

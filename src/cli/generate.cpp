@@ -1,6 +1,7 @@
 // hymba generate: continues a prompt.
 #include "engine/generate.h"
 
+
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/log.h"
@@ -14,14 +15,14 @@ namespace {
 class Printer {
  public:
   Printer(const Invocation& invocation, const Tokenizer& tokenizer)
-      : json_(invocation.json), stream_(invocation.values.count("stream") != 0), text_(tokenizer) {}
+      : json_(invocation.json), stream_(invocation.values.count("stream") != 0), reads_text_(reads_text(tokenizer)), text_(tokenizer) {}
 
   void token(std::int64_t id) {
     ++count_;
     if (!stream_) return;
     const std::string piece = text_.push(id);
     if (json_) {
-      print_json({{"id", id}, {"text", piece}});
+      print_json({{"id", id}, {"text", reads_text_ ? nlohmann::json(piece) : nlohmann::json(nullptr)}});
     } else if (!piece.empty()) {
       print_text(piece);
     }
@@ -34,7 +35,7 @@ class Printer {
   std::int64_t count() const { return count_; }
 
  private:
-  bool json_, stream_;
+  bool json_, stream_, reads_text_;
   TextStream text_;
   std::int64_t count_ = 0;
 };
@@ -50,7 +51,7 @@ void report(const Invocation& invocation, const Generator& g, const GenerateResu
       static_cast<double>(g.loaded.model->weight_bytes_per_step()) * rate(r.decode_steps, r.decode_seconds);
   if (invocation.json) {
     print_json({{"ids", ids},
-                {"text", text},
+                {"text", reads_text(*g.tokenizer) ? nlohmann::json(text) : nlohmann::json(nullptr)},
                 {"prefill_tok_s", prefill},
                 {"decode_tok_s", decode},
                 {"prompt_tokens", r.prompt_tokens},
@@ -71,8 +72,7 @@ void report(const Invocation& invocation, const Generator& g, const GenerateResu
 void run_generate_command(const Invocation& invocation) {
   require(invocation.has("prompt") != invocation.has("prompt-ids"),
           "generate: give one of --prompt TEXT and --prompt-ids 1,2,3");
-  const auto max_new = invocation.get<std::int64_t>("max-new-tokens");
-  require(max_new > 0, "--max-new-tokens {}: expected a positive number", max_new);
+  const auto max_new = invocation.whole("max-new-tokens", 1, kMostTokens);
   std::vector<std::int64_t> given;
   if (invocation.has("prompt-ids")) given = ids_of_option(invocation.get<std::string>("prompt-ids"), "--prompt-ids");
   require(!invocation.has("prompt") || !invocation.get<std::string>("prompt").empty(),

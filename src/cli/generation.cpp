@@ -68,8 +68,7 @@ std::vector<std::int64_t> ids_of_option(const std::string& text, const std::stri
 
 std::vector<std::int64_t> prompt_ids(const Tokenizer& tokenizer, const std::string& text, bool bos) {
   const auto encoded = tokenizer.encode(text);
-  require(!text.empty() && (!encoded.empty() || tokenizer.bos() >= 0),
-          "--prompt: the text is empty; give at least one word");
+  require(!encoded.empty(), "--prompt: the text is empty; give at least one word");
   std::vector<std::int64_t> ids;
   if (bos && tokenizer.bos() >= 0) ids.push_back(tokenizer.bos());
   ids.insert(ids.end(), encoded.begin(), encoded.end());

@@ -15,7 +15,7 @@ namespace hymba::cli {
 // A MODEL argument ready to generate: weights and caches in the asked types.
 struct Generator {
   LoadedModel loaded;
-  std::unique_ptr<Tokenizer> tokenizer;
+  std::unique_ptr<Tokenizer> tokenizer;  // null where the model has none: ids in, ids out
   std::unique_ptr<Engine> engine;
 };
 Generator open_generator(const Invocation& invocation);

@@ -22,16 +22,27 @@ namespace fs = std::filesystem;
 
 namespace {
 
+// Numbers and words of an object that another program may have written: what is absent or of another type is `fallback`.
+std::int64_t whole_or(const nlohmann::json& object, const char* key, std::int64_t fallback) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_number_integer() ? found->get<std::int64_t>() : fallback;
+}
+
+std::string word_or(const nlohmann::json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
 // Config and layers of a design as its `ratio` Record keeps them; Records of other programs may lack them.
 reports::PageOptions page_options(const std::vector<Record>& records) {
   reports::PageOptions options;
   for (const auto& r : records) {
     if (r.study != "roadmap" || r.metric != "ratio") continue;
     reports::DesignDetails details;
-    details.config = r.extra.value("config", nlohmann::json("")).is_string() ? r.extra.value("config", "") : "";
+    details.config = word_or(r.extra, "config");
     for (const auto& layer : r.extra.value("layers", nlohmann::json::array())) {
       if (!layer.is_object()) continue;
-      details.layers.push_back({layer.value("mixer", ""), layer.value("window", std::int64_t{0}), layer.value("kv_source", -1), layer.value("meta", 0)});
+      details.layers.push_back({word_or(layer, "mixer"), whole_or(layer, "window", 0), static_cast<int>(whole_or(layer, "kv_source", -1)), static_cast<int>(whole_or(layer, "meta", 0))});
     }
     options.by_size[{r.design, r.size}] = std::move(details);
   }

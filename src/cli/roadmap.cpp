@@ -46,23 +46,23 @@ std::vector<std::string> chosen_designs(const Invocation& invocation) {
 Plan make_plan(const Invocation& invocation) {
   Plan plan;
   plan.size = invocation.get<std::string>("size");
-  plan.seeds = invocation.get<std::int64_t>("seeds");
-  require(plan.seeds >= 1 && plan.seeds <= 1000, "--seeds {}: expected 1 to 1000", plan.seeds);
+  plan.seeds = invocation.whole("seeds", 1, 1000);
+  const auto limit = invocation.whole("limit", 0, kMostItems);
   const auto specs = chosen_designs(invocation);
   require(!specs.empty(), "no designs: give --rows or --also");
   const auto paths = invocation.list("data"), task_folders = invocation.list("tasks");
   require(task_folders.empty() || !paths.empty(), "--tasks needs --data: models of the synthetic world cannot read real tasks");
   require(paths.empty() || !task_folders.empty(), "--data needs --tasks DIR: the folder with the real tasks' files");
+  require(!invocation.has("task-names") || !paths.empty(), "--task-names needs --data and --tasks: the synthetic world has tasks of its own");
   plan.recipe = open_recipe(plan.size, invocation.overrides);
   plan.measure = open_measure(plan.size);
   // Designs are built (without memory) before anything slow begins, so that a mistake shows at once.
   for (const auto& spec : specs) LanguageModel(open_design(spec, plan.size, invocation), 0, /*meta=*/true);
   plan.data = open_data(paths, invocation.get<std::string>("tokenizer"), plan.size, invocation.overrides);
   for (const auto& spec : specs) {
-    plan.designs.push_back(open_design(spec, plan.size, invocation, {{"vocab", std::to_string(plan.data.tokenizer->vocab_size()), "command line"}}));
+    plan.designs.push_back(open_design_for(*plan.data.tokenizer, spec, plan.size, invocation));
   }
   for (std::int64_t s = 0; s < plan.seeds; ++s) plan.sources.push_back(plan.data.source(invocation.seed + static_cast<std::uint64_t>(s)));
-  const auto limit = invocation.get<std::int64_t>("limit");
   const int items = static_cast<int>(limit > 0 ? limit : plan.measure.items);
   if (plan.data.world) {
     plan.tasks = world_tasks(*plan.data.world, items);
@@ -138,6 +138,7 @@ void run_rows(const Plan& plan, std::uint64_t first_seed) {
 
 RoadmapOutcome run_roadmap(const Invocation& invocation) {
   const Plan plan = make_plan(invocation);
+  interrupt_at_closed_pipe();
   const FolderLock lock(plan.out);
   run_rows(plan, invocation.seed);
   write_shapes(plan.out / "records.jsonl", chosen_designs(invocation), invocation);
@@ -181,7 +182,7 @@ Command roadmap_command() {
       "  hymba roadmap --size smoke --rows 1,5-9\n"
       "  hymba roadmap --also my.ini:my-design --seeds 3\n"
       "  hymba roadmap --size smoke --data ../shared/data/lm --tasks ../shared/data";
-  c.takes_overrides = true;
+  c.overrides = {.design = true, .recipe = true, .world = true};
   c.options = [](boost::program_options::options_description& o) {
     namespace po = boost::program_options;
     o.add_options()("size", po::value<std::string>()->default_value("quick"), "quick or smoke (paper: if you have the machine for it)")(

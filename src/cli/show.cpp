@@ -148,7 +148,7 @@ Command show_command() {
   c.arguments = "[DESIGN|MODEL]";
   c.example = "  hymba show 9\n  hymba show hymba-1.5b --format json\n  hymba show 8 --diff 9\n  hymba show --keys";
   c.max_arguments = 2;
-  c.takes_overrides = true;
+  c.overrides.design = true;
   c.options = [](boost::program_options::options_description& o) {
     namespace po = boost::program_options;
     o.add_options()("size", po::value<std::string>()->default_value("paper"), "paper, quick or smoke")(

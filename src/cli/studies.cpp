@@ -137,6 +137,8 @@ std::vector<Job> all_jobs(const Invocation& invocation, const std::vector<std::s
 }
 
 void run_studies_command(const Invocation& invocation) {
+  invocation.whole("limit", 0, kMostItems);
+  const auto jobs = invocation.whole("jobs", 0, 64);
   for (const auto& path : invocation.arguments)
     require(fs::is_directory(fs::path(path) / "runs"), "{}: expected a results folder of `roadmap`, with the trained models in runs/", path);
   const fs::path results = invocation.arguments[0];
@@ -144,8 +146,7 @@ void run_studies_command(const Invocation& invocation) {
   const fs::path out = invocation.out.empty() ? results / "studies" : fs::path(invocation.out);
   write_shapes(results / "records.jsonl", open_designs().roadmap(), invocation);
   const int cores = std::max(1, at::get_num_threads());
-  const auto at_once = invocation.get<std::int64_t>("jobs") > 0 ? invocation.get<std::int64_t>("jobs") : std::min(cores, 6);
-  require(at_once >= 1 && at_once <= 64, "--jobs {}: expected 1 to 64", at_once);
+  const auto at_once = jobs > 0 ? jobs : std::min(cores, 6);
   run_jobs(all_jobs(invocation, models, out, std::max(1, cores / static_cast<int>(at_once))), static_cast<std::size_t>(at_once));
   // The page has all that lies in the folder: Records of a study with other options are named there, not hidden.
   std::vector<std::string> notes, paths = invocation.arguments;

@@ -200,7 +200,7 @@ std::vector<eval::PromptSet> open_prompts(const StudyModel& model, const Invocat
     require(data.empty(), "--data: {} knows the synthetic world's words alone and cannot read other text", model.path);
     return eval::world_prompts(world_of_spec(model.loaded.state.tokenizer), count, length);
   }
-  if (data.empty() && model.tokenizer->name() == "none") return {random_prompts(model, invocation.seed, count, length)};
+  if (data.empty() && !reads_text(*model.tokenizer)) return {random_prompts(model, invocation.seed, count, length)};
   require(!data.empty(), "--data: {} reads real text; give NAME=FILE, or a folder with articles, mathematics and code", model.path);
   std::vector<eval::PromptSet> sets;
   for (const auto& word : data) {

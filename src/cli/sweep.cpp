@@ -33,7 +33,7 @@ std::vector<Axis> read_axes(const std::vector<std::string>& words) {
   std::vector<Axis> axes;
   std::size_t points = 1;
   for (const auto& word : words) {
-    const auto assignment = parse_assignment(word);
+    const auto assignment = parse_assignment(word, "--vary");
     require(design_keys().count(assignment.key) != 0, "--vary {}: a design has no key '{}'{}", word, assignment.key,
             [&] {
               const auto keys = design_keys();
@@ -111,9 +111,18 @@ std::pair<std::size_t, std::size_t> read_shard(const std::string& text) {
   return {static_cast<std::size_t>(i - 1), static_cast<std::size_t>(n)};
 }
 
+// A value from the command line would overrule every point's own.
+void check_axes(const std::vector<Axis>& axes, const std::vector<Assignment>& overrides) {
+  for (const auto& axis : axes) {
+    require(axis.key != "vocab", "--vary vocab: the tokenizer sets it");
+    for (const auto& o : overrides) require(o.key != axis.key, "--vary {} and --{}={}: the key is varied and set; give one of them", axis.key, o.key, o.value);
+  }
+}
+
 void run_sweep_command(const Invocation& invocation) {
   const auto size = invocation.get<std::string>("size");
   const auto axes = read_axes(invocation.list("vary"));
+  check_axes(axes, invocation.overrides);
   const auto library = open_designs();
   const auto base = library.open(invocation.get<std::string>("from"), size, design_overrides(invocation.overrides));
   const auto grid = make_grid(base.name(), axes);
@@ -128,7 +137,7 @@ void run_sweep_command(const Invocation& invocation) {
   if (!fs::exists(file) || read_file(file) != text) write_file_atomic(file, text);
   std::vector<std::string> words = {"--rows", "none", "--size", size, "--seeds", std::to_string(invocation.get<std::int64_t>("seeds")), "--seed", std::to_string(invocation.seed),
                                     "--out", (shards > 1 ? out / fmt::format("shard-{}-of-{}", mine + 1, shards) : out).string()};
-  if (invocation.get<std::int64_t>("limit") > 0) words.insert(words.end(), {"--limit", std::to_string(invocation.get<std::int64_t>("limit"))});
+  if (invocation.whole("limit", 0, kMostItems) > 0) words.insert(words.end(), {"--limit", std::to_string(invocation.get<std::int64_t>("limit"))});
   for (const char* name : {"data", "tasks"}) {
     for (const auto& value : invocation.list(name)) words.insert(words.end(), {std::string("--") + name, value});
   }
@@ -162,7 +171,7 @@ Command sweep_command() {
   c.example =
       "  hymba sweep --vary attention.heads=2,4 --vary attention.window=8,16 --from 9 --size smoke\n"
       "  hymba sweep --vary meta_tokens=0,4,16 --from 13 --shard 2/3 --out shared/folder    # the second of three machines";
-  c.takes_overrides = true;
+  c.overrides = {.design = true, .recipe = true, .world = true};
   c.options = [](boost::program_options::options_description& o) {
     namespace po = boost::program_options;
     o.add_options()("vary", po::value<std::vector<std::string>>()->composing(), "key=value1,value2,...; repeatable: all combinations")(

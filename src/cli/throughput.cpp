@@ -39,7 +39,7 @@ std::vector<std::int64_t> read_contexts(const Invocation& invocation, std::int64
   std::vector<std::int64_t> contexts;
   for (const auto& word : split(invocation.get<std::string>("contexts"), ',')) {
     contexts.push_back(parse_int(word, "--contexts"));
-    require(contexts.back() > 1, "--contexts {}: expected numbers above 1", word);
+    require(contexts.back() > 1 && contexts.back() <= kMostTokens, "--contexts {}: expected numbers from 2 to {}", word, kMostTokens);
   }
   return contexts;
 }
@@ -68,8 +68,8 @@ ThroughputOptions read_options(const Invocation& invocation, const std::string& 
   ThroughputOptions options;
   options.seed = invocation.seed;
   options.weight_type = options.speed.kv_type = parse_dtype(invocation.get<std::string>("dtype"), "--dtype");
-  options.speed.context = invocation.has("context") ? invocation.get<std::int64_t>("context") : measure.context;
-  options.speed.batch = invocation.has("batch") ? invocation.get<std::int64_t>("batch") : measure.batch;
+  options.speed.context = invocation.has("context") ? invocation.whole("context", 2, kMostTokens) : measure.context;
+  options.speed.batch = invocation.has("batch") ? invocation.whole("batch", 1, 1 << 20) : measure.batch;
   options.speed.repeats = invocation.has("rounds") ? invocation.get<int>("rounds") : static_cast<int>(measure.repeats);
   options.speed.steps = invocation.has("steps") ? invocation.get<int>("steps") : static_cast<int>(measure.steps);
   const auto fill = invocation.has("fill") ? invocation.get<std::string>("fill")
@@ -265,7 +265,7 @@ Command throughput_command() {
       "--batch 1 --dtype bf16 --out reports/throughput";
   c.min_arguments = 1;
   c.max_arguments = 100;
-  c.takes_overrides = true;
+  c.overrides.design = true;
   c.options = [](boost::program_options::options_description& o) {
     namespace po = boost::program_options;
     o.add_options()("size", po::value<std::string>()->default_value("quick"), "paper, quick or smoke")(

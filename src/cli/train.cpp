@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/interrupt.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "cli/context.h"
@@ -13,24 +14,20 @@ namespace {
 Recipe recipe_of(const Invocation& invocation, const std::string& size) {
   require(!(invocation.has("steps") && invocation.has("tokens")), "--steps and --tokens: give one of them");
   Recipe recipe = open_recipe(size, invocation.overrides);
-  const auto positive = [&](const char* name) {
-    const auto n = invocation.get<std::int64_t>(name);
-    require(n > 0, "--{} {}: expected a positive number", name, n);
-    return n;
-  };
-  if (invocation.has("tokens")) recipe.tokens = positive("tokens");
-  if (invocation.has("steps")) recipe.tokens = positive("steps") * recipe.tokens_per_step();
+  if (invocation.has("tokens")) recipe.tokens = invocation.whole("tokens", 1, kMostTokens);
+  if (invocation.has("steps")) recipe.tokens = invocation.whole("steps", 1, kMostTokens / recipe.tokens_per_step()) * recipe.tokens_per_step();
+  recipe.check();
   return recipe;
 }
 
 void run_train_command(const Invocation& invocation) {
   const auto size = invocation.get<std::string>("size");
-  const auto data = open_data(invocation.list("data"), invocation.get<std::string>("tokenizer"), size, invocation.overrides);
-  const auto design = open_design(invocation.arguments[0], size, invocation,
-                                  {{"vocab", std::to_string(data.tokenizer->vocab_size()), "command line"}});
   const Recipe recipe = recipe_of(invocation, size);
+  const auto data = open_data(invocation.list("data"), invocation.get<std::string>("tokenizer"), size, invocation.overrides);
+  const auto design = open_design_for(*data.tokenizer, invocation.arguments[0], size, invocation);
   const auto source = data.source(invocation.seed);
   const std::filesystem::path out = invocation.out.empty() ? fmt::format("runs/{}-{}-seed{}", design.name(), size, invocation.seed) : invocation.out;
+  interrupt_at_closed_pipe();
   const FolderLock lock(out);
   require(invocation.values.count("resume") != 0 || newest_checkpoint(out).empty(),
           "{}: a run is here already; --resume goes on with it, another --out starts anew", out.string());
@@ -90,7 +87,7 @@ Command train_command() {
   c.example = "  hymba train 9 --size quick --seed 1 --out runs/row9\n  hymba train samba --size smoke --data FILE.txt --tokenizer bytes --train.lr=0.002";
   c.min_arguments = 1;
   c.max_arguments = 1;
-  c.takes_overrides = true;
+  c.overrides = {.design = true, .recipe = true, .world = true};
   c.options = [](boost::program_options::options_description& o) {
     namespace po = boost::program_options;
     o.add_options()("size", po::value<std::string>()->default_value("quick"), "paper, quick or smoke")(

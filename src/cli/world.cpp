@@ -1,5 +1,6 @@
 // hymba world: reads the synthetic world: documents of its corpus and items of its tasks.
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "cli/context.h"
 
 namespace hymba::cli {
@@ -9,6 +10,7 @@ void show_documents(const Invocation& invocation, const data::World& world, std:
   const auto kind = invocation.get<std::string>("kind");
   std::int64_t shown = 0;
   for (std::uint64_t i = 0; shown < n && i < static_cast<std::uint64_t>(n) * 200 + 1000; ++i) {
+    throw_if_interrupted();
     const auto is = world.document_kind(i);
     if (!kind.empty() && is != kind) continue;
     ++shown;
@@ -40,8 +42,8 @@ void show_items(const Invocation& invocation, const data::World& world, int n) {
 
 void run_world_command(const Invocation& invocation) {
   const data::World world(invocation.seed, open_world_options(invocation.get<std::string>("size"), invocation.overrides));
-  const auto documents = invocation.get<std::int64_t>("documents"), items = invocation.get<std::int64_t>("items");
-  require(documents >= 0 && items >= 0, "--documents and --items: expected 0 or more");
+  const auto documents = invocation.whole("documents", 0, kMostTokens), items = invocation.whole("items", 0, kMostItems);
+  require(documents + items > 0, "--documents 0 and --items 0: nothing to show; give one of them");
   if (documents > 0) show_documents(invocation, world, documents);
   if (items > 0) show_items(invocation, world, static_cast<int>(items));
 }
@@ -53,7 +55,7 @@ Command world_command() {
   c.name = "world";
   c.summary = "shows documents and task items of the synthetic world";
   c.example = "  hymba world --documents 3\n  hymba world --documents 5 --kind records --world.pairs_max=8\n  hymba world --documents 0 --items 2";
-  c.takes_overrides = true;
+  c.overrides.world = true;
   c.options = [](boost::program_options::options_description& o) {
     namespace po = boost::program_options;
     o.add_options()("size", po::value<std::string>()->default_value("quick"), "quick or smoke")(

@@ -110,6 +110,7 @@ TEST(Ini, BrokenFilesNameTheLine) {
   EXPECT_NE(error_of([&] { f.add_text("[a]\nx = 1\nx = 2\n", "f.ini"); }).find("line 3: 'x' is given twice"), std::string::npos);
   EXPECT_NE(error_of([&] { f.add_text("[a]\nx = 1\n= 2\n", "f.ini"); }).find("line 3: a value without a key"), std::string::npos);
   EXPECT_NE(error_of([&] { f.add_text("[b\n", "f.ini"); }).find("expected [name]"), std::string::npos);
+  EXPECT_NE(error_of([&] { f.add_text("[../b]\nx = 1\n", "f.ini"); }).find("f.ini line 1: [../b]: expected a name without '/'"), std::string::npos);
   f.add_text("[c]\nfrom = d\n[d]\nfrom = c\n", "g.ini");
   EXPECT_NE(error_of([&] { stanza_layers(f, "c", "", {}); }).find("circle"), std::string::npos);
 }

@@ -77,6 +77,8 @@ void StanzaFile::add_text(const std::string& text, const std::string& name) {
               content);
       finish();
       stanza.name = trim(content.substr(1, content.size() - 2));
+      require(!stanza.name.empty() && stanza.name.find('/') == std::string::npos, "{} line {}: [{}]: expected a name without '/': folders are called after it",
+              name, number, stanza.name);
       stanza.line = number;
       body_line = number + 1;
       continue;

@@ -147,9 +147,9 @@ std::vector<ConfigLayer> stanza_layers(const StanzaFile& file, const std::string
   return layers;
 }
 
-Assignment parse_assignment(const std::string& text) {
+Assignment parse_assignment(const std::string& text, const std::string& option) {
   const auto equals = text.find('=');
-  require(equals != std::string::npos && equals > 0, "--set {}: expected key=value", text);
+  require(equals != std::string::npos && equals > 0, "{} {}: expected key=value", option, text);
   return {trim(text.substr(0, equals)), trim(text.substr(equals + 1)), "command line"};
 }
 

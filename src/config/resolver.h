@@ -59,6 +59,6 @@ std::vector<ConfigLayer> stanza_layers(const StanzaFile& file, const std::string
                                        const std::vector<Assignment>& overrides);
 
 // "key=value" from the command line.
-Assignment parse_assignment(const std::string& text);
+Assignment parse_assignment(const std::string& text, const std::string& option = "--set");
 
 }  // namespace hymba

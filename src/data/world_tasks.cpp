@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "base/text.h"
 #include "data/world_recall.h"
 
@@ -185,6 +186,7 @@ WorldTask make_task(WorldTask task, const Draw& draw, std::uint64_t seed, int it
     require(tries < 200 * (wanted + 10),
             "world task '{}': only {} different items found of the {} asked for; ask for fewer or raise held_out",
             task.name, task.items.size(), items);
+    throw_if_interrupted();
     WorldItem item = draw(rng);
     auto sorted = item.choices;  // two orders of the same choices are one item
     std::sort(sorted.begin(), sorted.end());

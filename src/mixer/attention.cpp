@@ -64,7 +64,9 @@ class Attention : public Mixer {
             "hidden = {} is not a multiple of attention.heads = {}; set attention.head_dim", context.hidden, heads_);
     k_dim_ = config.head_dim == 0 ? context.hidden / heads_ : config.head_dim;
     v_dim_ = config.v_dim == 0 ? k_dim_ : config.v_dim;
-    require(k_dim_ > 0 && v_dim_ > 0, "attention.head_dim = {}, attention.v_dim = {}: expected positive", k_dim_, v_dim_);
+    constexpr std::int64_t kMost = 1 << 16;  // products of two of them stay far below 64 bits
+    require(k_dim_ > 0 && v_dim_ > 0 && heads_ <= kMost && k_dim_ <= kMost && v_dim_ <= kMost,
+            "attention.heads = {}, attention.head_dim = {}, attention.v_dim = {}: expected positive numbers, at most {}", heads_, k_dim_, v_dim_, kMost);
     config_.rope.check(k_dim_);
     if (config_.rope.rope) inv_freq_ = config_.rope.frequencies(k_dim_, 0);
     require(config.bias == "none" || config.bias == "qkv" || config.bias == "all", "attention.bias = {}: expected none, qkv or all", config.bias);

@@ -82,7 +82,8 @@ std::vector<std::vector<std::int64_t>> neighbour_groups(const AttentionPlanOptio
 
 std::map<std::int64_t, AttentionLayer> plan_attention(const AttentionPlanOptions& o,
                                                       const std::vector<std::int64_t>& layers) {
-  require(o.window >= 0, "attention.window = {}: expected 0 (full attention) or the number of keys", o.window);
+  constexpr std::int64_t kMostKeys = std::int64_t{1} << 40;  // room for sums with meta tokens
+  require(o.window >= 0 && o.window <= kMostKeys, "attention.window = {}: expected 0 (full attention) or the number of keys, at most {}", o.window, kMostKeys);
   require(o.kv_share >= 1, "attention.kv_share = {}: expected 1 or more", o.kv_share);
   require(o.window > 0 || o.full_layers.empty() || o.full_layers == "none",
           "attention.full_layers = {} has no effect: attention.window is 0, so all layers are full", o.full_layers);

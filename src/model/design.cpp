@@ -64,6 +64,8 @@ Design::Design(std::string name, std::string size, std::vector<ConfigLayer> laye
           config_.hidden, config_.layers, config_.vocab, config_.meta_tokens);
   require(config_.layers <= 10000 && config_.hidden <= (1 << 20), "[{}]: layers = {} and hidden = {}: expected at most 10000 and {}", name_,
           config_.layers, config_.hidden, 1 << 20);
+  require(config_.vocab <= (1 << 28) && config_.meta_tokens <= (1 << 20), "[{}]: vocab = {} and meta_tokens = {}: expected at most {} and {}",
+          name_, config_.vocab, config_.meta_tokens, 1 << 28, 1 << 20);
   plan_sublayers();
   bool parallel = false;
   for (const auto& sublayer : sublayers_) {
@@ -80,6 +82,10 @@ Design::Design(std::string name, std::string size, std::vector<ConfigLayer> laye
   require(parallel || config_.fusion == "mean",
           "[{}]: parallel.fusion = {} has no effect: no layer has parallel mixers", name_, config_.fusion);
   require(parallel || config_.branch_norms, "[{}]: parallel.norms = false has no effect: no layer has parallel mixers", name_);
+  for (const double std : {config_.init_std, config_.embedding_std, config_.residual_scale}) {
+    require(std::isfinite(std) && std >= 0, "[{}]: init_std = {}, embedding_std = {}, residual_scale = {}: expected finite numbers from 0", name_, config_.init_std,
+            config_.embedding_std, config_.residual_scale);
+  }
   require(config_.padding_id >= -1 && config_.padding_id < config_.vocab, "[{}]: padding_id = {}: expected -1 or an id below vocab = {}",
           name_, config_.padding_id, config_.vocab);
   require(std::isfinite(config_.embedding_scale) && std::isfinite(config_.logit_scale) && config_.norm_eps >= 0,
@@ -144,12 +150,13 @@ DesignLibrary::DesignLibrary(const std::filesystem::path& folder) {
 
 Design DesignLibrary::open(const std::string& spec, const std::string& size, const std::vector<Assignment>& overrides) const {
   StanzaFile file = file_;
+  require(!spec.empty(), "no design is named; expected a row (9), a stanza or FILE.ini:stanza");
   std::string name = spec;
   if (const auto colon = spec.find(".ini:"); colon != std::string::npos) {
     file.add_file(spec.substr(0, colon + 4));
     name = spec.substr(colon + 5);
   } else if (is_number(spec)) {
-    const auto row = parse_int(spec, "design");
+    const auto row = parse_int(spec, "row");
     require(row >= 1 && row <= static_cast<std::int64_t>(roadmap().size()), "row {}: the roadmap has rows 1-{}", row,
             roadmap().size());
     name = row_name(static_cast<int>(row));

@@ -1,6 +1,7 @@
 #include "model/staged_forward.h"
 
 #include "base/error.h"
+#include "base/interrupt.h"
 
 namespace hymba {
 
@@ -16,7 +17,10 @@ void StagedForward::run_to(std::size_t end, const std::vector<HeadMask>& masks, 
   require(end <= model_->sublayers().size(), "[staged forward] end {}: the model has {} sublayers", end, model_->sublayers().size());
   pass_.masks = masks;
   pass_.observer = observer;
-  for (; next_ < end; ++next_) x_BLD_ = model_->sublayers()[next_]->forward(x_BLD_, pass_);
+  for (; next_ < end; ++next_) {
+    throw_if_interrupted();
+    x_BLD_ = model_->sublayers()[next_]->forward(x_BLD_, pass_);
+  }
   pass_.masks.clear();
   pass_.observer = nullptr;
 }

@@ -27,6 +27,19 @@ at::Tensor from_source(const ParameterSource& source, const std::string& name, c
   return value;
 }
 
+// Sizes that a slip of the finger or an overflow made: named here, before memory is asked for.
+void check_shape(const std::string& name, const std::vector<std::int64_t>& shape) {
+  constexpr double kMost = 1e13;  // numbers; the largest tensors there are have less than 1e11
+  double count = 1;
+  bool positive = true;
+  for (const auto n : shape) {
+    count *= static_cast<double>(n);
+    positive = positive && n > 0;
+  }
+  require(positive && count <= kMost, "parameter {} of shape [{}]: expected at least 1 and at most {:g} numbers; check the design's sizes", name,
+          fmt::join(shape, ", "), kMost);
+}
+
 }  // namespace
 
 Init init_normal(double std) {
@@ -42,6 +55,7 @@ Init init_uniform(double low, double high) {
 at::Tensor ParameterStore::add(const std::string& name, const std::vector<std::int64_t>& shape, const Init& init,
                                bool decay) {
   if (find(name) != nullptr) fail("parameter {} is added twice", name);
+  check_shape(name, shape);
   at::Tensor value;
   if (source_) {
     value = from_source(source_, name, shape).to(at::kFloat);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -14,6 +15,9 @@ template <class T>
 T take(const nlohmann::json& json, const char* key, const std::string& where) {
   const auto it = json.find(key);
   require(it != json.end(), "{}: a Record without \"{}\"", where, key);
+  // The library turns one kind of number into another without a word.
+  const bool fits = !std::is_integral_v<T> || (std::is_unsigned_v<T> ? it->is_number_unsigned() : it->is_number_integer());
+  require(fits, "{}: \"{}\": expected a whole number{}, found {}", where, key, std::is_unsigned_v<T> ? " from 0" : "", it->dump());
   try {
     return it->get<T>();
   } catch (const nlohmann::json::exception&) {
@@ -71,7 +75,8 @@ Record record_from_json(const nlohmann::json& json, const std::string& where) {
   require(json.contains("value"), "{}: a Record without \"value\"", where);
   r.value = json["value"].is_null() ? std::numeric_limits<double>::quiet_NaN() : take<double>(json, "value", where);
   if (json.contains("stderr") && !json["stderr"].is_null()) r.error = take<double>(json, "stderr", where);
-  if (json.contains("extra")) r.extra = json["extra"];
+  if (json.contains("extra") && !json["extra"].is_null()) r.extra = json["extra"];
+  require(r.extra.is_object(), "{}: \"extra\": expected an object, found {}", where, r.extra.type_name());
   return r;
 }
 

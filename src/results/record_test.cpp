@@ -69,5 +69,20 @@ TEST(Record, BrokenLastLineIsDroppedElsewhereIsAnErrorWithItsPlace) {
   }
 }
 
+TEST(Record, NumbersOfAnotherKindAreNamedNotTurned) {
+  const auto good = to_json(sample());
+  const std::vector<std::pair<std::string, nlohmann::json>> wrong = {{"seed", -3}, {"seed", 1.5}, {"n", 1.5}, {"n", "3"}, {"value", "x"}, {"extra", {1, 2}}, {"extra", 3}};
+  for (const auto& [key, value] : wrong) {
+    auto json = good;
+    json[key] = value;
+    try {
+      record_from_json(json, "f.jsonl:7");
+      ADD_FAILURE() << key << " = " << value;
+    } catch (const UserError& error) {
+      EXPECT_NE(std::string(error.what()).find("f.jsonl:7: \"" + key + "\""), std::string::npos) << error.what();
+    }
+  }
+}
+
 }  // namespace
 }  // namespace hymba

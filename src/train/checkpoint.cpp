@@ -39,11 +39,19 @@ T field(const nlohmann::json& json, const char* key, const fs::path& file) {
   }
 }
 
+bool is_curve(const nlohmann::json& curve) {
+  return curve.is_array() && std::all_of(curve.begin(), curve.end(), [](const nlohmann::json& point) {
+           return point.is_array() && point.size() >= 4 &&
+                  std::all_of(point.begin(), point.end(), [](const nlohmann::json& x) { return x.is_number(); });
+         });
+}
+
 }  // namespace
 
 void save_checkpoint(const fs::path& folder, const Design& design, const LanguageModel& model, const AdamW* optimizer,
                      const CheckpointState& s) {
   const fs::path part = fmt::format("{}.part{}", folder.string(), ::getpid());
+  if (part.has_parent_path()) make_folder(part.parent_path());
   fs::remove_all(part);
   make_folder(part);
   std::map<std::string, at::Tensor> weights;
@@ -84,6 +92,8 @@ CheckpointState read_checkpoint_state(const fs::path& folder) {
   s.tokenizer = field<std::string>(json, "tokenizer", file);
   s.curve = field<nlohmann::json>(json, "curve", file);
   s.extra = field<nlohmann::json>(json, "extra", file);
+  require(is_curve(s.curve), "{}: \"curve\": expected a list of [step, tokens, loss, learning rate, ...]; the checkpoint is damaged", file.string());
+  require(s.extra.is_object(), "{}: \"extra\": expected an object; the checkpoint is damaged", file.string());
   return s;
 }
 

@@ -38,6 +38,12 @@ po::options_description Recipe::options() {
 void Recipe::check() const {
   require(tokens > 0 && batch > 0 && length > 0 && accumulate > 0 && log_every > 0 && checkpoint_every > 0,
           "recipe: tokens, batch, length, accumulate, log_every and checkpoint_every must be positive");
+  // So that tokens of a step and steps of a run are far from the limit of 64 bits.
+  constexpr std::int64_t kMost = 1'000'000, kMostTokens = 1'000'000'000'000'000;
+  require(batch <= kMost && length <= kMost && accumulate <= kMost && tokens <= kMostTokens,
+          "recipe: train.batch = {}, train.length = {}, train.accumulate = {} and train.tokens = {}: expected at most {}, {}, {} and {}", batch, length,
+          accumulate, tokens, kMost, kMost, kMost, kMostTokens);
+  require(std::isfinite(lr), "recipe: train.lr = {}: expected a finite number", lr);
   require(lr > 0 && min_lr >= 0 && min_lr <= 1, "recipe: train.lr = {} must be positive, train.min_lr = {} in [0, 1]", lr, min_lr);
   require(warmup >= 0 && decay >= 0 && warmup + decay <= 1, "recipe: train.warmup = {} and train.decay = {} must fit into 1", warmup, decay);
   require(short_part >= 0 && short_part <= 1 && (short_part > 0) == (short_length > 0),

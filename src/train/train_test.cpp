@@ -220,7 +220,7 @@ TEST(Autocast, LossFollowsFloat32AndAStoppedRunGoesOnBitForBit) {
   EXPECT_THROW(train(job), Error);
   job.on_step = nullptr;
   const auto resumed = train(job);
-  EXPECT_EQ(resumed.resumed_from, 30);
+  EXPECT_EQ(resumed.resumed_from, 47);  // a listener that fails costs no step
   EXPECT_EQ(resumed.state.curve, whole.state.curve);
   for (const auto& p : whole.model->parameters().all()) EXPECT_TRUE(p.value.equal(resumed.model->parameters().find(p.name)->value)) << p.name;
 }

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -86,6 +87,7 @@ class Run {
     interval_.restart();
     while (state_.step < steps) {
       one_step(steps);
+      tell(steps);
       if (state_.step % recipe_.checkpoint_every == 0 && state_.step < steps) save();
       if (interrupted() && state_.step < steps) {
         save();
@@ -146,8 +148,20 @@ class Run {
     average_ = state_.step == 1 ? loss : 0.98 * average_ + 0.02 * loss;
     interval_loss_ += loss;
     ++interval_steps_;
-    if (job_.on_step) job_.on_step(state_.step, steps, loss);
+    last_loss_ = loss;
     if (state_.step % recipe_.log_every == 0 || state_.step == steps) point(lr, norm);
+  }
+
+  // A listener that fails (its pipe is closed, its disk is full) costs no step: the checkpoint is written first.
+  void tell(std::int64_t steps) {
+    try {
+      if (job_.on_step) job_.on_step(state_.step, steps, last_loss_);
+      if (point_ && job_.on_point) job_.on_point(*point_);
+    } catch (const std::exception&) {
+      save();
+      throw;
+    }
+    point_.reset();
   }
 
   void check(double loss) {
@@ -173,7 +187,7 @@ class Run {
     interval_loss_ = 0;
     interval_steps_ = 0;
     interval_.restart();
-    if (job_.on_point) job_.on_point(p);
+    point_ = p;
   }
 
   void save() {
@@ -200,7 +214,8 @@ class Run {
   CheckpointState state_;
   std::filesystem::path last_;
   std::int64_t newest_ = -1, interval_steps_ = 0;
-  double average_ = 0, interval_loss_ = 0;
+  double average_ = 0, interval_loss_ = 0, last_loss_ = 0;
+  std::optional<TrainPoint> point_;  // not told yet
   Stopwatch interval_;
 };
 
