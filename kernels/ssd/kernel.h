@@ -44,9 +44,11 @@ void reference_backward(const Args<double>& a);
 
 // states.cpp, forward.cpp, backward.cpp. Each function takes tasks [begin, end) in any split; the passes run one after
 // the other: forward: chunk_states, pass_states, outputs; backward: chunk_gradients, pass_gradients, gradients.
-inline std::int64_t head_tasks(const Args<float>& a) { return a.B * a.chunks() * a.H; }   // chunk_*
-inline std::int64_t pass_tasks(const Args<float>& a) { return a.B * a.H; }                // pass_*
-inline std::int64_t group_tasks(const Args<float>& a) { return a.B * a.chunks() * a.G; }  // outputs, gradients
+constexpr std::int64_t kPassRows = 8;  // rows of a head's state that pass_states and pass_gradients take at a time
+inline std::int64_t pass_blocks(const Args<float>& a) { return (a.P + kPassRows - 1) / kPassRows; }
+inline std::int64_t head_tasks(const Args<float>& a) { return a.B * a.chunks() * a.H; }      // chunk_*
+inline std::int64_t pass_tasks(const Args<float>& a) { return a.B * a.H * pass_blocks(a); }  // pass_*
+inline std::int64_t group_tasks(const Args<float>& a) { return a.B * a.chunks() * a.G; }     // outputs, gradients
 std::int64_t state_floats(const Args<float>& a);
 void chunk_states(const Args<float>& a, std::int64_t begin, std::int64_t end);
 void pass_states(const Args<float>& a, std::int64_t begin, std::int64_t end);
@@ -54,7 +56,8 @@ void outputs(const Args<float>& a, std::int64_t begin, std::int64_t end);
 void chunk_gradients(const Args<float>& a, std::int64_t begin, std::int64_t end);
 void pass_gradients(const Args<float>& a, std::int64_t begin, std::int64_t end);
 void gradients(const Args<float>& a, std::int64_t begin, std::int64_t end);
-// One step on the state h in place: L = 1, pass_tasks.
+// One step on the state h in place: L = 1, step_tasks.
+inline std::int64_t step_tasks(const Args<float>& a) { return a.B * a.H; }
 void step(const Args<float>& a, std::int64_t begin, std::int64_t end);
 
 }  // namespace hymba::kernels::ssd_detail

@@ -58,42 +58,56 @@ void chunk_gradients_tasks(const Args<float>& a, std::int64_t begin, std::int64_
   local_pass<true>(a, begin, end);
 }
 
-// Copies [P][N] to rows of the padded width, or back; a null source is zeros.
-void widen_state(const Args<float>& a, const float* from, float* to) {
-  const std::int64_t width = padded(a.N);
-  for (std::int64_t p = 0; p < a.P; ++p) {
-    std::fill_n(to + p * width, width, 0.0f);
-    if (from) std::copy_n(from + p * a.N, a.N, to + p * width);
-  }
-}
+// Some rows of one head's state, which go from chunk to chunk without the others: rows [first, first + rows) of P.
+struct StateRows {
+  std::int64_t b, h, first, rows, width;
 
-void narrow_state(const Args<float>& a, const float* from, float* to) {
-  for (std::int64_t p = 0; p < a.P; ++p) std::copy_n(from + p * padded(a.N), a.N, to + p * a.N);
-}
+  StateRows(const Args<float>& a, std::int64_t task) : width(padded(a.N)) {
+    const std::int64_t blocks = pass_blocks(a);
+    b = task / blocks / a.H, h = task / blocks % a.H, first = task % blocks * kPassRows;
+    rows = std::min(kPassRows, a.P - first);
+  }
+  float* of(const Args<float>& a, float* states, std::int64_t c) const {
+    return state_of(a, states, b, c, h) + first * width;
+  }
+  // Their first number in an array [B,H,P,N].
+  std::int64_t offset(const Args<float>& a) const { return ((b * a.H + h) * a.P + first) * a.N; }
+
+  // Copies rows of N to rows of the padded width, or back; a null source is zeros.
+  void widen(std::int64_t N, const float* from, float* to) const {
+    for (std::int64_t p = 0; p < rows; ++p) {
+      std::fill_n(to + p * width, width, 0.0f);
+      if (from) std::copy_n(from + p * N, N, to + p * width);
+    }
+  }
+  void narrow(std::int64_t N, const float* from, float* to) const {
+    for (std::int64_t p = 0; p < rows; ++p) std::copy_n(from + p * width, N, to + p * N);
+  }
+};
 
 void pass_states_tasks(const Args<float>& a, std::int64_t begin, std::int64_t end) {
-  const std::int64_t size = a.P * padded(a.N), chunks = a.chunks();
+  const std::int64_t chunks = a.chunks();
   for (std::int64_t task = begin; task < end; ++task) {
-    const std::int64_t b = task / a.H, h = task % a.H;
-    widen_state(a, a.h0 ? a.h0 + task * a.P * a.N : nullptr, state_of(a, a.states, b, 0, h));
+    const StateRows r(a, task);
+    r.widen(a.N, a.h0 ? a.h0 + r.offset(a) : nullptr, r.of(a, a.states, 0));
     for (std::int64_t c = 0; c < chunks; ++c) {
-      add_scaled(state_of(a, a.states, b, c, h), a.decay[(b * chunks + c) * a.H + h], size,
-                 state_of(a, a.states, b, c + 1, h));
+      add_scaled(r.of(a, a.states, c), a.decay[(r.b * chunks + c) * a.H + r.h], r.rows * r.width,
+                 r.of(a, a.states, c + 1));
     }
-    narrow_state(a, state_of(a, a.states, b, chunks, h), a.h + task * a.P * a.N);
+    r.narrow(a.N, r.of(a, a.states, chunks), a.h + r.offset(a));
   }
 }
 
 void pass_gradients_tasks(const Args<float>& a, std::int64_t begin, std::int64_t end) {
-  const std::int64_t size = a.P * padded(a.N), chunks = a.chunks();
+  const std::int64_t chunks = a.chunks();
   for (std::int64_t task = begin; task < end; ++task) {
-    const std::int64_t b = task / a.H, h = task % a.H;
-    widen_state(a, a.dh ? a.dh + task * a.P * a.N : nullptr, state_of(a, a.dstates, b, chunks, h));
+    const StateRows r(a, task);
+    r.widen(a.N, a.dh ? a.dh + r.offset(a) : nullptr, r.of(a, a.dstates, chunks));
     for (std::int64_t c = chunks - 1; c >= 0; --c) {
-      add_scaled(state_of(a, a.dstates, b, c + 1, h), a.decay[(b * chunks + c) * a.H + h], size,
-                 state_of(a, a.dstates, b, c, h));
+      add_scaled(r.of(a, a.dstates, c + 1), a.decay[(r.b * chunks + c) * a.H + r.h], r.rows * r.width,
+                 r.of(a, a.dstates, c));
     }
-    if (a.dh0) narrow_state(a, state_of(a, a.dstates, b, 0, h), a.dh0 + task * a.P * a.N);
+    if (a.dh0) r.narrow(a.N, r.of(a, a.dstates, 0), a.dh0 + r.offset(a));
   }
 }
 
