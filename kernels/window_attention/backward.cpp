@@ -56,10 +56,11 @@ HWY_INLINE void weigh(std::int64_t keys, const float* lse, const float* delta, f
   }
 }
 
-// Writes dq of the tile's rows and adds to dk_sum [S][padded P] (without the scale) and dv_sum [S][padded V].
+// Writes dq of the tile's rows and adds to dk_sum [keys][padded P] (without the scale) and dv_sum [keys][padded V], the
+// sums of its chunk's keys.
 template <std::size_t NV>
-void backward_tile(const Args<float>& a, const Tile<NV>& tile, std::int64_t kv_head, float* scratch, float* dk_sum,
-                   float* dv_sum) {
+void backward_tile(const Args<float>& a, const Tile<NV>& tile, std::int64_t kv_head, const KeyRanges& chunk,
+                   float* scratch, float* dk_sum, float* dv_sum) {
   constexpr std::int64_t T = Tile<NV>::T;
   const D d;
   const std::int64_t k_width = padded(a.P), v_width = padded(a.V);
@@ -89,8 +90,9 @@ void backward_tile(const Args<float>& a, const Tile<NV>& tile, std::int64_t kv_h
       if (tile.needs_mask(range, lo, lo + keys)) tile.mask(range, lo, lo + keys, weights);
       weigh<NV>(keys, lse, delta, weights, ds);
       accumulate<NV>(ds, keys, k, a.k.sl, a.P, dq_T, one);
-      sum_over_rows({weights, T, 1}, T, keys, do_rows, v_width, dv_sum + lo * v_width);
-      sum_over_rows({ds, T, 1}, T, keys, q_rows, k_width, dk_sum + lo * k_width);
+      const std::int64_t at = chunk.index(lo);  // a tile's range lies in one of its chunk's
+      sum_over_rows({weights, T, 1}, T, keys, do_rows, v_width, dv_sum + at * v_width);
+      sum_over_rows({ds, T, 1}, T, keys, q_rows, k_width, dk_sum + at * k_width);
     }
   }
   tile.write_rows(dq_T, a.P, a.scale, a, a.dq);
@@ -98,26 +100,20 @@ void backward_tile(const Args<float>& a, const Tile<NV>& tile, std::int64_t kv_h
 
 template <std::size_t NV>
 void backward_range(const Args<float>& a, std::int64_t begin, std::int64_t end) {
-  const std::int64_t group = a.H / a.K, k_width = padded(a.P), v_width = padded(a.V), sums = a.S * (k_width + v_width);
-  auto scratch = hwy::AllocateAligned<float>(backward_scratch<NV>(a) + (a.chunks == 1 ? sums : 0));
+  const std::int64_t k_width = padded(a.P), v_width = padded(a.V), width = k_width + v_width;
+  const std::int64_t pair_keys = keys_before(a, a.chunks);
+  auto scratch = hwy::AllocateAligned<float>(backward_scratch<NV>(a) + (a.chunks == 1 ? a.S * width : 0));
   for (std::int64_t task = begin; task < end; ++task) {
-    const std::int64_t b = task / a.chunks / a.K, kv_head = task / a.chunks % a.K, chunk = task % a.chunks;
-    const std::int64_t first = chunk_row(a, chunk), last = chunk_row(a, chunk + 1);
-    float* dk_sum = a.chunks == 1 ? scratch.get() + backward_scratch<NV>(a) : a.partial + task * sums;
-    float* dv_sum = dk_sum + a.S * k_width;
-    KeyRanges seen;
-    if (a.chunks == 1) {
-      seen.add({0, a.S, 0, 0});
-    } else if (first < last) {
-      seen = key_ranges(a, a.q_start + first / group, a.q_start + (last - 1) / group);
-    }
-    for (int r = 0; r < seen.count; ++r) {
-      std::fill(dk_sum + seen.range[r].lo * k_width, dk_sum + seen.range[r].hi * k_width, 0.0f);
-      std::fill(dv_sum + seen.range[r].lo * v_width, dv_sum + seen.range[r].hi * v_width, 0.0f);
-    }
-    for (std::int64_t row = first; row < last; row += Tile<NV>::T) {
+    const std::int64_t pair = task / a.chunks, b = pair / a.K, kv_head = pair % a.K, c = task % a.chunks;
+    const std::int64_t last = chunk_row(a, c + 1);
+    const KeyRanges chunk = chunk_keys(a, c);
+    float* dk_sum = a.chunks == 1 ? scratch.get() + backward_scratch<NV>(a)
+                                  : a.partial + (pair * pair_keys + keys_before(a, c)) * width;
+    float* dv_sum = dk_sum + chunk.keys() * k_width;
+    std::fill_n(dk_sum, chunk.keys() * width, 0.0f);
+    for (std::int64_t row = chunk_row(a, c); row < last; row += Tile<NV>::T) {
       const Tile<NV> tile(a, b, kv_head, row, std::min(last - row, Tile<NV>::T));
-      backward_tile<NV>(a, tile, kv_head, scratch.get(), dk_sum, dv_sum);
+      backward_tile<NV>(a, tile, kv_head, chunk, scratch.get(), dk_sum, dv_sum);
     }
     for (std::int64_t j = 0; a.chunks == 1 && j < a.S; ++j) {
       const std::int64_t at = (b * a.S + j) * a.K + kv_head;
@@ -141,26 +137,25 @@ namespace hymba::kernels::window_attention_detail {
 HYMBA_DISPATCH_TASKS(cpu_backward, backward_tasks_in, Args<float>);
 
 std::int64_t partial_floats(const Args<float>& a) {
-  return a.chunks == 1 ? 0 : backward_tasks(a) * a.S * (padded(a.P) + padded(a.V));
+  return a.chunks == 1 ? 0 : a.B * a.K * keys_before(a, a.chunks) * (padded(a.P) + padded(a.V));
 }
 
 void cpu_reduce(const Args<float>& a, std::int64_t begin, std::int64_t end) {
-  const std::int64_t group = a.H / a.K, k_width = padded(a.P), v_width = padded(a.V), sums = a.S * (k_width + v_width);
-  std::vector<KeyRanges> seen(a.chunks);
-  for (std::int64_t c = 0; c < a.chunks; ++c) {
-    const std::int64_t first = chunk_row(a, c), last = chunk_row(a, c + 1);
-    if (first < last) seen[c] = key_ranges(a, a.q_start + first / group, a.q_start + (last - 1) / group);
-  }
+  const std::int64_t k_width = padded(a.P), v_width = padded(a.V), width = k_width + v_width;
+  const std::int64_t pair_keys = keys_before(a, a.chunks);
+  std::vector<KeyRanges> chunks(a.chunks);
+  for (std::int64_t c = 0; c < a.chunks; ++c) chunks[c] = chunk_keys(a, c);
   for (std::int64_t at = begin; at < end; ++at) {
     const std::int64_t b = at / a.K / a.S, j = at / a.K % a.S, kv_head = at % a.K;
     float *dk = a.dk + at * a.P, *dv = a.dv + at * a.V;
     std::fill(dk, dk + a.P, 0.0f);
     std::fill(dv, dv + a.V, 0.0f);
-    for (std::int64_t c = 0; c < a.chunks; ++c) {
-      if (!seen[c].contains(j)) continue;
-      const float* sum = a.partial + ((b * a.K + kv_head) * a.chunks + c) * sums;
-      for (std::int64_t i = 0; i < a.P; ++i) dk[i] += a.scale * sum[j * k_width + i];
-      for (std::int64_t i = 0; i < a.V; ++i) dv[i] += sum[a.S * k_width + j * v_width + i];
+    const float* sums = a.partial + (b * a.K + kv_head) * pair_keys * width;
+    for (const KeyRanges& chunk : chunks) {
+      const std::int64_t key = chunk.index(j), keys = chunk.keys();
+      for (std::int64_t i = 0; key >= 0 && i < a.P; ++i) dk[i] += a.scale * sums[key * k_width + i];
+      for (std::int64_t i = 0; key >= 0 && i < a.V; ++i) dv[i] += sums[keys * k_width + key * v_width + i];
+      sums += keys * width;
     }
   }
 }

@@ -18,10 +18,19 @@ struct KeyRanges {
   void add(const KeyRange& r) {
     if (r.lo < r.hi) range[count++] = r;
   }
-  bool contains(std::int64_t j) const {
-    for (int i = 0; i < count; ++i)
-      if (range[i].lo <= j && j < range[i].hi) return true;
-    return false;
+  std::int64_t keys() const {
+    std::int64_t keys = 0;
+    for (int i = 0; i < count; ++i) keys += range[i].hi - range[i].lo;
+    return keys;
+  }
+  // The place of key j among the keys of the ranges; -1: in none of them.
+  std::int64_t index(std::int64_t j) const {
+    std::int64_t before = 0;
+    for (int i = 0; i < count; ++i) {
+      if (range[i].lo <= j && j < range[i].hi) return before + j - range[i].lo;
+      before += range[i].hi - range[i].lo;
+    }
+    return -1;
   }
 };
 
@@ -43,6 +52,22 @@ inline KeyRanges key_ranges(const Args<float>& a, std::int64_t first, std::int64
 // First row of chunk c; chunks start at multiples of kTaskRows.
 inline std::int64_t chunk_row(const Args<float>& a, std::int64_t c) {
   return std::min(a.L * (a.H / a.K), row_tasks(a) * c / a.chunks * kTaskRows);
+}
+
+// The keys that the rows of chunk c may see: those that it holds partial sums of. All of them where there is one chunk.
+inline KeyRanges chunk_keys(const Args<float>& a, std::int64_t c) {
+  const std::int64_t first = chunk_row(a, c), last = chunk_row(a, c + 1), group = a.H / a.K;
+  KeyRanges all;
+  if (a.chunks == 1) all.add({0, a.S, 0, 0});
+  if (a.chunks == 1 || first == last) return all;
+  return key_ranges(a, a.q_start + first / group, a.q_start + (last - 1) / group);
+}
+
+// Keys of chunks 0 ... c - 1 of one (batch, KV head).
+inline std::int64_t keys_before(const Args<float>& a, std::int64_t c) {
+  std::int64_t keys = 0;
+  for (std::int64_t i = 0; i < c; ++i) keys += chunk_keys(a, i).keys();
+  return keys;
 }
 
 }  // namespace hymba::kernels::window_attention_detail
