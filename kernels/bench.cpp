@@ -2,9 +2,12 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
+#include <c10/core/Allocator.h>
 #include <c10/core/GradMode.h>
+#include <c10/util/ThreadLocalDebugInfo.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "base/rng.h"
@@ -81,6 +84,30 @@ double bytes_of(const Tensors& tensors) {
 
 namespace {
 
+class PeakMemory : public c10::MemoryReportingInfoBase {
+ public:
+  void reportMemoryUsage(void*, std::int64_t bytes, std::size_t, std::size_t, c10::Device) override {
+    now_ += bytes;
+    peak_ = std::max(peak_, now_);
+  }
+  bool memoryProfilingEnabled() const override { return true; }
+  std::int64_t peak() const { return peak_; }
+
+ private:
+  std::int64_t now_ = 0, peak_ = 0;
+};
+
+}  // namespace
+
+double peak_bytes(const std::function<void()>& f) {
+  const auto memory = std::make_shared<PeakMemory>();
+  const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, memory);
+  f();
+  return static_cast<double>(memory->peak());
+}
+
+namespace {
+
 // Outputs, then the gradients of the inputs for the given gradients of the outputs.
 Tensors run_both(const Differentiable& d, const Tensors& inputs, const Tensors& up) {
   Tensors out = d.f(inputs);
@@ -119,6 +146,8 @@ void add(const std::function<Differentiable()>& make, const std::string& op, con
       for (const at::Tensor& y : d->f(d->inputs)) up.push_back(random(y.sizes()));
       Run run;
       run.tolerance = d->tolerance;
+      run.given = bytes_of(d->inputs) + (backward ? bytes_of(up) : 0);
+      run.held = backward ? 2 * run.given : run.given + bytes_of(up);
       run.error = [=] { return check(*d, d->inputs, up, backward); };
       run.time = [=] {
         const c10::AutoGradMode grad(backward);

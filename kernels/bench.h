@@ -22,6 +22,9 @@ struct Run {
   std::function<void()> time;
   std::function<double()> error;
   double tolerance = 3e-5;
+  // Bytes, where memory is measured: what is there before a run (inputs, gradients of the outputs), and with what any
+  // implementation has to add to it (outputs, gradients of the inputs).
+  double given = 0, held = 0;
 };
 
 struct Row {
@@ -57,6 +60,7 @@ Tensors to_double(const Tensors& tensors);  // and on the CPU; ids as they are
 Tensors gradients(const Tensors& outputs, const Tensors& inputs, const Tensors& grad_outputs);
 double error_of(const Tensors& actual, const Tensors& expected);  // undefined pairs count as equal
 double bytes_of(const Tensors& tensors);
+double peak_bytes(const std::function<void()>& f);  // the most that f holds at once of LibTorch's CPU memory
 
 // Rows of forward, and of forward and backward, of a differentiable op: `f` maps inputs to outputs. `slice` takes from
 // inputs or gradients what the reference can do in reasonable time, in the inputs' order; `out_slice` from the outputs.

@@ -11,8 +11,10 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <regex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -40,7 +42,9 @@ constexpr const char* kHelp =
     "  --smoke          tiny shapes, one pass: does everything run?\n"
     "  --list           the rows, without running them\n\n"
     "Columns: median and least time of a run; flops, bytes and exps by count; percent_of_limit: the time that the\n"
-    "binding one of multiply-adds, exponentials and memory needs at the measured limit, over the median time.\n";
+    "binding one of multiply-adds, exponentials and memory needs at the measured limit, over the median time;\n"
+    "peak_bytes: the most that LibTorch's CPU allocator holds during a run; peak_over_inputs: that over the bytes of\n"
+    "inputs, outputs and the gradients of both.\n";
 
 struct Options {
   std::string op, filter, isa, format = "text", device = "cpu";
@@ -75,7 +79,8 @@ Options parse(const std::vector<std::string>& words) {
               o.format);
     } else if (name == "--device") {
       o.device = take();
-      require(o.device == "cpu" || o.device == "cuda", "hymba bench: --device: expected cpu or cuda, found '{}'", o.device);
+      require(o.device == "cpu" || o.device == "cuda", "hymba bench: --device: expected cpu or cuda, found '{}'",
+              o.device);
     } else if (name == "--threads") {
       const auto threads = parse_int(take(), "hymba bench: --threads");
       require(threads >= 0 && threads <= 4096, "hymba bench: --threads: expected 0 (all cores) to 4096, found {}", threads);
@@ -158,9 +163,23 @@ void time_row(benchmark::State& state, const Row& row, const Limits& limits) {
   state.counters["flops"] = row.work.flops;
   state.counters["bytes"] = row.work.bytes;
   state.counters["exps"] = row.work.exps;
+  if (run.held > 0 && device().is_cpu()) {
+    const double peak = run.given + peak_bytes(run.time);
+    state.counters["peak_bytes"] = peak;
+    state.counters["peak_over_inputs"] = peak / run.held;
+  }
   state.counters["percent_of_limit"] = 100 * limit / median;
   state.counters["percent_of_sgemm"] = 100 * row.work.flops / limits.sgemm / median;
   if (limits.tf32 > 0) state.counters["percent_of_3xtf32"] = 100 * row.work.flops / (limits.tf32 / 3) / median;
+}
+
+double least_seconds(const std::function<void()>& f) {
+  Run run;
+  run.time = f;
+  run.time();
+  double least = seconds_of(run, 5);
+  for (int i = 0; i < 3; ++i) least = std::min(least, seconds_of(run, 5));
+  return least;
 }
 
 // Flops a second of a 4096 x 4096 product by the library.
@@ -168,11 +187,7 @@ double product_rate(at::ScalarType type, bool tf32) {
   constexpr std::int64_t kSize = 4096;
   at::globalContext().setAllowTF32CuBLAS(tf32);
   const at::Tensor x = at::ones({kSize, kSize}, at::TensorOptions(type).device(device()));
-  Run run;
-  run.time = [x] { at::mm(x, x); };
-  run.time();
-  double least = seconds_of(run, 5);
-  for (int i = 0; i < 3; ++i) least = std::min(least, seconds_of(run, 5));
+  const double least = least_seconds([x] { at::mm(x, x); });
   at::globalContext().setAllowTF32CuBLAS(false);
   return 2.0 * kSize * kSize * kSize / least;
 }
@@ -186,56 +201,54 @@ Limits measure_device_limits() {
   l.tf32 = product_rate(at::kFloat, true);
   l.bf16 = product_rate(at::kBFloat16, false);
   const at::Tensor from = at::ones({1 << 28}, at::TensorOptions(at::kFloat).device(device())), to = from.clone();
-  Run run;
-  run.time = [&] { to.copy_(from); };
-  double least = seconds_of(run, 5);
-  for (int i = 0; i < 3; ++i) least = std::min(least, seconds_of(run, 5));
-  l.read = l.triad = 2.0 * static_cast<double>(from.nbytes()) / least;
+  l.read = l.triad = 2.0 * static_cast<double>(from.nbytes()) / least_seconds([&] { to.copy_(from); });
   return l;
 }
 
-void add_device_rows(const Limits& limits) {
-  benchmark::RegisterBenchmark("machine/gpu",
-                               [l = limits](benchmark::State& state) {
-                                 for (auto _ : state) state.SetIterationTime(1);
-                                 state.counters["fma_flops_per_s"] = l.fma;
-                                 state.counters["sgemm_flops_per_s"] = l.sgemm;
-                                 state.counters["tf32_flops_per_s"] = l.tf32;
-                                 state.counters["bf16_flops_per_s"] = l.bf16;
-                                 state.counters["copy_bytes_per_s"] = l.read;
+// A row that is measured once and shows some of the limits.
+using Rates = std::vector<std::pair<const char*, double Limits::*>>;
+void add_limits_row(const std::string& name, const std::function<Limits()>& measure, const Rates& rates) {
+  benchmark::RegisterBenchmark(name.c_str(),
+                               [measure, rates](benchmark::State& state) {
+                                 Limits limits;
+                                 for (auto _ : state) limits = measure(), state.SetIterationTime(1);
+                                 for (const auto& [name, rate] : rates) state.counters[name] = limits.*rate;
                                })
       ->Iterations(1)
       ->UseManualTime();
 }
 
+void add_device_rows(const Limits& limits) {
+  add_limits_row("machine/gpu", [limits] { return limits; },
+                 {{"fma_flops_per_s", &Limits::fma},
+                  {"sgemm_flops_per_s", &Limits::sgemm},
+                  {"tf32_flops_per_s", &Limits::tf32},
+                  {"bf16_flops_per_s", &Limits::bf16},
+                  {"copy_bytes_per_s", &Limits::read}});
+}
+
 void add_machine_rows() {
   const int all = at::get_num_threads();
   for (const int threads : {1, all}) {
-    const auto limits = [threads, all] {
+    const auto measure = [threads, all] {
       at::set_num_threads(threads);
-      const Limits l = measure_limits(1.5);
+      const Limits limits = measure_limits(1.5);
       at::set_num_threads(all);
-      return l;
+      return limits;
     };
-    const std::string name = fmt::format("machine/threads:{}", threads);
-    benchmark::RegisterBenchmark(name.c_str(),
-                                 [limits](benchmark::State& state) {
-                                   Limits l;
-                                   for (auto _ : state) l = limits(), state.SetIterationTime(1);
-                                   state.counters["fma_flops_per_s"] = l.fma;
-                                   state.counters["sgemm_flops_per_s"] = l.sgemm;
-                                   state.counters["exps_per_s"] = l.exp;
-                                   state.counters["triad_bytes_per_s"] = l.triad;
-                                   state.counters["read_bytes_per_s"] = l.read;
-                                   state.counters["gemv_bytes_per_s"] = l.gemv;
-                                 })
-        ->Iterations(1)
-        ->UseManualTime();
+    add_limits_row(fmt::format("machine/threads:{}", threads), measure,
+                   {{"fma_flops_per_s", &Limits::fma},
+                    {"sgemm_flops_per_s", &Limits::sgemm},
+                    {"exps_per_s", &Limits::exp},
+                    {"triad_bytes_per_s", &Limits::triad},
+                    {"read_bytes_per_s", &Limits::read},
+                    {"gemv_bytes_per_s", &Limits::gemv}});
     if (all == 1) break;
   }
 }
 
-// The rows that are wrong, described; empty: none.
+// The rows that are wrong or hold too much memory (at sizes where fixed buffers do not count), described; empty: none.
+constexpr double kLeastHeld = 1e7, kMostPeak = 3;
 std::string check(const std::vector<Row>& rows) {
   std::string red;
   for (const Row& row : rows) {
@@ -244,6 +257,12 @@ std::string check(const std::vector<Row>& rows) {
     if (!(error <= run.tolerance)) {
       red += fmt::format("  {}/{}: error {:.3g}, allowed {:.3g}\n", row.op, row.name, error, run.tolerance);
     }
+    if (run.held < kLeastHeld || !device().is_cpu()) continue;
+    const double peak = (run.given + peak_bytes(run.time)) / run.held;
+    if (peak > kMostPeak) {
+      red +=
+          fmt::format("  {}/{}: holds {:.3g} times its tensors, allowed {:.3g}\n", row.op, row.name, peak, kMostPeak);
+    }
   }
   return red;
 }
@@ -251,7 +270,9 @@ std::string check(const std::vector<Row>& rows) {
 void run_benchmarks(const Options& o, const std::vector<Row>& rows, const Limits& limits) {
   std::vector<std::string> words = {"hymba bench", "--benchmark_counters_tabular=true"};
   if (o.format == "json") words.push_back("--benchmark_format=json");
-  words.push_back(o.smoke ? "--benchmark_min_time=0.001" : device().is_cpu() ? "--benchmark_min_time=0.5" : "--benchmark_min_time=0.1");
+  words.push_back(o.smoke             ? "--benchmark_min_time=0.001"
+                  : device().is_cpu() ? "--benchmark_min_time=0.5"
+                                      : "--benchmark_min_time=0.1");
   words.insert(words.end(), o.rest.begin(), o.rest.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
@@ -297,7 +318,10 @@ int run(const std::vector<std::string>& words) {
     std::fprintf(stderr, "hymba bench: nothing is timed, rows differ from the reference:\n%s", red.c_str());
     return 1;
   }
-  run_benchmarks(o, rows, !device().is_cpu() ? measure_device_limits() : only_machine ? Limits{} : measure_limits(o.smoke ? 0.05 : 1.2));
+  run_benchmarks(o, rows,
+                 !device().is_cpu() ? measure_device_limits()
+                 : only_machine     ? Limits{}
+                                    : measure_limits(o.smoke ? 0.05 : 1.2));
   return 0;
 }
 

@@ -1,6 +1,7 @@
 #include "kernels/testing.h"
 
 #include <ATen/Context.h>
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
@@ -81,6 +82,14 @@ void for_each_isa(const std::function<void()>& f) {
     f();
   }
   force_isa("");
+}
+
+std::vector<at::Tensor> on_threads(int threads, const std::function<std::vector<at::Tensor>()>& f) {
+  const int before = at::get_num_threads();
+  at::set_num_threads(threads);
+  std::vector<at::Tensor> out = f();
+  at::set_num_threads(before);
+  return out;
 }
 
 at::Tensor as_slice(const at::Tensor& t) {

@@ -39,6 +39,9 @@ void expect_user_error(const std::function<void()>& f, const std::string& part, 
 // Runs f once an instruction set that is present, lowest first, and goes back to the best one.
 void for_each_isa(const std::function<void()>& f);
 
+// f() with torch's threads set to `threads`.
+std::vector<at::Tensor> on_threads(int threads, const std::function<std::vector<at::Tensor>()>& f);
+
 // A tensor with the same numbers whose rows lie in a wider tensor full of NaN, as a slice of a projection does.
 at::Tensor as_slice(const at::Tensor& t);
 

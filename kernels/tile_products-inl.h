@@ -1,7 +1,7 @@
-// Register-blocked products of small matrices, shared by the cpu.cpp files of attention and SSD, compiled once per
-// instruction set (include after Highway). A tile is a matrix whose columns are NV vectors of lanes, T = NV * kLanes:
-// "x_T[i][T]" is an array of rows of T floats, aligned to a vector. The other operand is read one float at a time and
-// broadcast, so that no feature count leaves lanes idle.
+// Register-blocked products of small matrices, shared by attention and SSD, compiled once per instruction set
+// (include after Highway). A tile is a matrix whose columns are NV vectors of lanes, T = NV * kLanes: "x_T[i][T]" is an
+// array of rows of T floats, aligned to a vector. The other operand is read one float at a time and broadcast, so that
+// no feature count leaves lanes idle.
 #if defined(HYMBA_KERNELS_TILE_PRODUCTS_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef HYMBA_KERNELS_TILE_PRODUCTS_INL_H
 #undef HYMBA_KERNELS_TILE_PRODUCTS_INL_H

@@ -35,6 +35,6 @@ inline std::vector<Case> test_cases() {
   };
 }
 
-inline std::vector<Case> bench_cases() { return {{8, 256, 256, 4}, {1, 2048, 2048, 4}}; }
+inline std::vector<Case> bench_cases() { return {{8, 256, 256, 4}, {1, 2048, 2048, 4}, {1, 8192, 2048, 4}}; }
 
 }  // namespace hymba::kernels::conv

@@ -1,5 +1,6 @@
-// Vector over channels; a task is one sequence and kBlock channels, walked in tiles of kTile steps. Each vector's
-// column of inputs, with the W - 1 before it, is first copied to a window in scratch, where every tap reads it.
+// Vector over channels; a task is one span of one sequence and kBlock channels, walked in tiles of kTile steps. Each
+// vector's column of inputs, with the W - 1 before it, is first copied to a window in scratch, where every tap reads
+// it.
 #include "kernels/targets.h"
 //
 #include <hwy/aligned_allocator.h>
@@ -25,12 +26,14 @@ using namespace kernels::HWY_NAMESPACE;  // NOLINT
 constexpr FloatTag kTag;
 
 struct Task {
-  std::int64_t b, first, channels;  // channels [first, first + channels) of sequence b
+  std::int64_t b, span, begin, end;  // steps [begin, end) of sequence b
+  std::int64_t first, channels;      // channels [first, first + channels)
 };
 
 Task make_task(const Shape& s, std::int64_t index) {
-  const std::int64_t first = index % s.blocks() * kBlock;
-  return {index / s.blocks(), first, std::min(kBlock, s.channels - first)};
+  const std::int64_t first = index % s.blocks() * kBlock, span = index / s.blocks() % s.spans;
+  return {index / s.blocks() / s.spans, span,  s.span_step(span),
+          s.span_step(span + 1),        first, std::min(kBlock, s.channels - first)};
 }
 
 // weight [channels, W] -> [W, kBlock] in scratch, zeros behind the last channel.
@@ -62,6 +65,12 @@ HWY_INLINE FloatVec convolve(const float* HWY_RESTRICT window, const float* HWY_
   return sum;
 }
 
+// The gradient before silu, given the value y there and the gradient behind it.
+HWY_INLINE FloatVec before_silu(FloatVec y, FloatVec dy) {
+  const FloatVec one = hn::Set(kTag, 1.0f), sig = sigmoid(y);
+  return hn::Mul(dy, hn::Mul(sig, hn::MulAdd(y, hn::Sub(one, sig), one)));
+}
+
 template <int kTaps>
 void forward_task(const Shape& s, const Inputs<float>& in, const Outputs<float>& out, const Task& task,
                   float* scratch) {
@@ -72,12 +81,12 @@ void forward_task(const Shape& s, const Inputs<float>& in, const Outputs<float>&
   load_taps(s, in.weight, task, taps);
   for (std::int64_t v = 0; v < task.channels; v += kLanes) {
     for (std::int64_t i = 0; i < before; ++i) {
-      hn::Store(load_input(s, in, task.b, i - before, task.first + v, task.channels - v), kTag,
+      hn::Store(load_input(s, in, task.b, task.begin + i - before, task.first + v, task.channels - v), kTag,
                 carry + before * v + i * kLanes);
     }
   }
-  for (std::int64_t t0 = 0; t0 < s.length; t0 += kTile) {
-    const std::int64_t steps = std::min(kTile, s.length - t0);
+  for (std::int64_t t0 = task.begin; t0 < task.end; t0 += kTile) {
+    const std::int64_t steps = std::min(kTile, task.end - t0);
     for (std::int64_t v = 0; v < task.channels; v += kLanes) {
       const std::int64_t e = task.first + v, count = task.channels - v;
       const FloatVec bias = in.bias ? load_part(in.bias + e, count) : hn::Zero(kTag);
@@ -91,10 +100,33 @@ void forward_task(const Shape& s, const Inputs<float>& in, const Outputs<float>&
       std::copy(window + steps * kLanes, window + (steps + before) * kLanes, carry + before * v);
     }
   }
+  if (task.span + 1 < s.spans) return;
   for (std::int64_t v = 0; v < task.channels; v += kLanes) {
     for (std::int64_t i = 0; i < before; ++i) {
       store_part(hn::Load(kTag, carry + before * v + i * kLanes),
                  out.state + (task.b * before + i) * s.channels + task.first + v, task.channels - v);
+    }
+  }
+}
+
+// The gradients before silu of the W - 1 steps behind a span, which its last inputs reach: [kBlock / kLanes, W - 1,
+// kLanes], zeros behind the last step.
+void gradients_behind(const Shape& s, const Inputs<float>& in, const Gradients<float>& grad, const Task& task,
+                      const float* taps, float* carry) {
+  const std::int64_t before = s.taps - 1;
+  for (std::int64_t v = 0; v < task.channels; v += kLanes) {
+    const std::int64_t e = task.first + v, count = task.channels - v;
+    for (std::int64_t i = 0; i < before && task.end + i < s.length; ++i) {
+      const std::int64_t t = task.end + i;
+      FloatVec g = load_part(grad.y.row(task.b, t) + e, count);
+      if (s.silu) {
+        FloatVec y = in.bias ? load_part(in.bias + e, count) : hn::Zero(kTag);
+        for (std::int64_t k = 0; k < s.taps; ++k) {
+          y = hn::MulAdd(load_input(s, in, task.b, t - before + k, e, count), hn::Load(kTag, taps + k * kBlock + v), y);
+        }
+        g = before_silu(y, g);
+      }
+      hn::Store(g, kTag, carry + before * v + i * kLanes);
     }
   }
 }
@@ -111,11 +143,12 @@ void backward_task(const Shape& s, const Inputs<float>& in, const Gradients<floa
   float* g = window + (before + kTile) * kLanes;  // [kTile + W - 1, kLanes]: gradients before silu
   load_taps(s, in.weight, task, taps);
   std::fill(dtaps, window, 0.0f);
+  gradients_behind(s, in, grad, task, taps, carry);
   const auto final_row = [&](std::int64_t i) { return grad.final_state + (b * before + i) * s.channels; };
-  const FloatVec one = hn::Set(kTag, 1.0f);
 
-  for (std::int64_t t0 = (s.length - 1) / kTile * kTile; t0 >= 0 && s.length > 0; t0 -= kTile) {
-    const std::int64_t steps = std::min(kTile, s.length - t0);
+  const std::int64_t tiles = (task.end - task.begin + kTile - 1) / kTile;
+  for (std::int64_t t0 = task.begin + (tiles - 1) * kTile; t0 >= task.begin; t0 -= kTile) {
+    const std::int64_t steps = std::min(kTile, task.end - t0);
     for (std::int64_t v = 0; v < task.channels; v += kLanes) {
       const std::int64_t e = task.first + v, count = task.channels - v;
       const FloatVec bias = in.bias ? load_part(in.bias + e, count) : hn::Zero(kTag);
@@ -128,8 +161,7 @@ void backward_task(const Shape& s, const Inputs<float>& in, const Gradients<floa
         hn::Store(load_part(in.x.row(b, t0 + t) + e, count), kTag, window + (before + t) * kLanes);
         FloatVec dy = load_part(grad.y.row(b, t0 + t) + e, count);
         if (s.silu) {
-          const FloatVec y = convolve<kTaps>(window + t * kLanes, taps + v, bias, s.taps), sig = sigmoid(y);
-          dy = hn::Mul(dy, hn::Mul(sig, hn::MulAdd(y, hn::Sub(one, sig), one)));
+          dy = before_silu(convolve<kTaps>(window + t * kLanes, taps + v, bias, s.taps), dy);
         }
         hn::Store(dy, kTag, g + t * kLanes);
         sum = hn::Add(sum, dy);
@@ -156,11 +188,12 @@ void backward_task(const Shape& s, const Inputs<float>& in, const Gradients<floa
     }
   }
 
+  const std::int64_t sums = (b * s.spans + task.span) * s.channels + task.first;
   for (std::int64_t e = 0; e < task.channels; ++e) {
-    float* dweight = grad.weight + (b * s.channels + task.first + e) * s.taps;
-    for (std::int64_t k = 0; k < s.taps; ++k) dweight[k] = dtaps[k * kBlock + e];
-    if (grad.bias) grad.bias[b * s.channels + task.first + e] = dbias[e];
+    for (std::int64_t k = 0; k < s.taps; ++k) grad.weight[(sums + e) * s.taps + k] = dtaps[k * kBlock + e];
+    if (grad.bias) grad.bias[sums + e] = dbias[e];
   }
+  if (task.span > 0) return;
   // The inputs before x: `carry` now holds the gradients of the first W - 1 outputs (zeros behind the last one).
   for (std::int64_t v = 0; grad.state && v < task.channels; v += kLanes) {
     const std::int64_t e = task.first + v, count = task.channels - v;
@@ -181,10 +214,7 @@ void forward_tasks(const Shape& s, const Inputs<float>& in, const Outputs<float>
   auto scratch = hwy::AllocateAligned<float>(2 * s.taps * kBlock + (s.taps + kTile) * kLanes);
   for (std::int64_t i = begin; i < end; ++i) {
     const Task task = make_task(s, i);
-    if (s.taps == 4)
-      forward_task<4>(s, in, out, task, scratch.get());
-    else
-      forward_task<0>(s, in, out, task, scratch.get());
+    s.taps == 4 ? forward_task<4>(s, in, out, task, scratch.get()) : forward_task<0>(s, in, out, task, scratch.get());
   }
 }
 
@@ -193,10 +223,8 @@ void backward_tasks(const Shape& s, const Inputs<float>& in, const Gradients<flo
   auto scratch = hwy::AllocateAligned<float>((3 * s.taps + 1) * kBlock + 2 * (s.taps + kTile) * kLanes);
   for (std::int64_t i = begin; i < end; ++i) {
     const Task task = make_task(s, i);
-    if (s.taps == 4)
-      backward_task<4>(s, in, grad, task, scratch.get());
-    else
-      backward_task<0>(s, in, grad, task, scratch.get());
+    s.taps == 4 ? backward_task<4>(s, in, grad, task, scratch.get())
+                : backward_task<0>(s, in, grad, task, scratch.get());
   }
 }
 

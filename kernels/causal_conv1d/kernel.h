@@ -1,6 +1,7 @@
 // What the causal convolution's implementations take: raw pointers, no torch.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "kernels/rows.h"
@@ -13,9 +14,12 @@ constexpr std::int64_t kBlock = 64;  // channels a task
 struct Shape {
   std::int64_t batch = 0, length = 0, channels = 0, taps = 0;
   bool silu = false;
+  std::int64_t spans = 1;  // runs of whole tiles that forward and backward take as tasks of their own
 
   std::int64_t blocks() const { return (channels + kBlock - 1) / kBlock; }
-  std::int64_t tasks() const { return batch * blocks(); }
+  std::int64_t tasks() const { return batch * spans * blocks(); }
+  std::int64_t tiles() const { return (length + kTile - 1) / kTile; }
+  std::int64_t span_step(std::int64_t i) const { return std::min(length, tiles() * i / spans * kTile); }  // its first
 };
 
 template <class T>
@@ -29,17 +33,17 @@ struct Inputs {
 template <class T>
 struct Outputs {
   Rows<T> y;
-  T* state = nullptr;  // [B, W - 1, E], may be the input's
+  T* state = nullptr;  // [B, W - 1, E]; of one step: may be the input's
 };
 
-// cpu.cpp leaves sums per batch for weight and bias, the reference adds to zeroed whole gradients.
+// cpu.cpp leaves sums per sequence and span for weight and bias, the reference adds to zeroed whole gradients.
 template <class T>
 struct Gradients {
   Rows<const T> y;                 // given
   const T* final_state = nullptr;  // given, or null
   Rows<T> x;
-  T* weight = nullptr;  // [B, E, W]; reference: [E, W]
-  T* bias = nullptr;    // [B, E]; reference: [E]; or null
+  T* weight = nullptr;  // [B, spans, E, W]; reference: [E, W]
+  T* bias = nullptr;    // [B, spans, E]; reference: [E]; or null
   T* state = nullptr;   // [B, W - 1, E] or null
 };
 

@@ -25,7 +25,16 @@ struct Arguments {
   at::Tensor x, weight, bias, state;
 };
 
-std::int64_t task_grain(const conv::Shape& s) { return grain_for(0.5 * static_cast<double>(s.length * conv::kBlock)); }
+std::int64_t task_grain(const conv::Shape& s) {
+  return grain_for(0.5 * static_cast<double>(s.length / s.spans * conv::kBlock));
+}
+
+// Few sequences and channels: time is cut too, by the shape alone, so that the sums do not depend on the threads.
+std::int64_t span_count(const conv::Shape& s) {
+  constexpr std::int64_t kTasks = 16, kLeast = 512 / conv::kTile;  // kLeast: tiles a span
+  const std::int64_t tasks = std::max<std::int64_t>(s.batch * s.blocks(), 1);
+  return std::clamp<std::int64_t>(s.tiles() / kLeast, 1, std::max<std::int64_t>(kTasks / tasks, 1));
+}
 
 conv::Shape check(const char* op, const Arguments& a, bool silu) {
   check_leading(op, "x_BLE", a.x, 3);
@@ -37,7 +46,9 @@ conv::Shape check(const char* op, const Arguments& a, bool silu) {
   check_tensor(op, "weight_EW", a.weight, type, {E, W});
   check_optional(op, "bias_E", a.bias, type, {E});
   check_optional(op, "state_BSE", a.state, type, {B, W - 1, E});
-  return {B, L, E, W, silu};
+  conv::Shape s{B, L, E, W, silu};
+  if (a.x.is_cpu()) s.spans = span_count(s);
+  return s;
 }
 
 Arguments prepare(const Arguments& a) {
@@ -88,8 +99,8 @@ Arguments run_backward(const conv::Shape& s, const Arguments& a, const at::Tenso
   Arguments g;
   g.x = at::empty({s.batch, s.length, s.channels}, options);
   if (a.state.defined()) g.state = at::empty(a.state.sizes(), options);
-  // Sums per batch, then over the batch; the reference adds up by itself.
-  const std::int64_t parts = reference ? 1 : s.batch;
+  // Sums per sequence and span, then over those; the reference adds up by itself.
+  const std::int64_t parts = reference ? 1 : s.batch * s.spans;
   const at::Tensor weight = at::zeros({parts, s.channels, s.taps}, options);
   const at::Tensor bias = a.bias.defined() ? at::zeros({parts, s.channels}, options) : at::Tensor();
   if (reference) {

@@ -45,6 +45,23 @@ Tensors run_all(const Case& c, const Tensors& inputs, at::ScalarType type) {
   return out;
 }
 
+// One sequence and few channels are cut into spans of time: rows at their edges, the last one short.
+TEST(CausalConv1d, SpansOfTimeMatchTheReferenceOnAnyNumberOfThreads) {
+  for (const Case& c :
+       {Case{1, 1665, 20, 4, true, true}, Case{1, 1100, 70, 9, true, true, false}, Case{3, 1030, 3, 2}}) {
+    const Tensors x = make_inputs(c), expected = run_all(c, x, at::kDouble);
+    testing::for_each_isa([&] {
+      const testing::NanMemory nan;
+      const Tensors one = testing::on_threads(1, [&] { return run_all(c, x, at::kFloat); });
+      for (std::size_t i = 0; i < one.size(); ++i) {
+        expect_close(fmt::format("{} output {}", c.name(), i), one[i], expected[i], 5e-6);
+      }
+      const Tensors three = testing::on_threads(3, [&] { return run_all(c, x, at::kFloat); });
+      for (std::size_t i = 0; i < one.size(); ++i) expect_equal(c.name() + ", three threads", three[i], one[i]);
+    });
+  }
+}
+
 TEST(CausalConv1d, MatchesReferenceWithAllGradients) {
   for (const Case& c : conv::test_cases()) {
     const Tensors x = make_inputs(c), expected = run_all(c, x, at::kDouble);

@@ -16,6 +16,7 @@
 // Must come after foreach_target.h, which includes this file once an instruction set.
 #include <hwy/highway.h>
 
+#include "kernels/dispatch.h"
 #include "kernels/dot_products-inl.h"
 #include "kernels/tile_products-inl.h"
 
@@ -284,9 +285,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace hymba::kernels::decode_detail {
 
-HWY_EXPORT(run_tasks);
-
-void run(const Args& args, std::int64_t begin, std::int64_t end) { HWY_DYNAMIC_DISPATCH(run_tasks)(args, begin, end); }
+HYMBA_DISPATCH_TASKS(run, run_tasks, Args);
 
 void merge(const Args& a, std::int64_t begin, std::int64_t end) {
   for (std::int64_t i = begin; i < end; ++i) {

@@ -135,28 +135,29 @@ TEST(CudaDecodeAttention, AppendPutsEachSequencesRowIntoItsSlot) {
     a.k_head = 3, a.k_slot = 6, a.k_batch = 60, a.v_head = 5, a.v_slot = 10, a.v_batch = 100;
     a.lengths = lengths.data();
     expect_accepted(cuda_append(a, nullptr));
-    const auto stored = [&](float x) { return type == CacheType::kHalf ? cuda::half_of_float(x) : cuda::bfloat16_of_float(x); };
-    for (std::int64_t i = 0; i < 240; ++i) {
-      const std::int64_t b = i / 60;
-      const bool written = i / 6 % 10 == slots[b];
-      const float x = written ? a.k_in[b * 8 + i % 6] : -1;
-      EXPECT_EQ(k_wide[i], wide ? x : -1) << i;
-      EXPECT_EQ(k_narrow[i], !wide && written ? stored(x) : 7) << i;
-    }
-    for (std::int64_t i = 0; i < 400; ++i) {
-      const std::int64_t b = i / 100;
-      const bool written = i / 10 % 10 == slots[b];
-      const float x = written ? a.v_in[b * 10 + i % 10] : -1;
-      EXPECT_EQ(v_wide[i], wide ? x : -1) << i;
-      EXPECT_EQ(v_narrow[i], !wide && written ? stored(x) : 7) << i;
-    }
+    const auto stored = [&](float x) {
+      return type == CacheType::kHalf ? cuda::half_of_float(x) : cuda::bfloat16_of_float(x);
+    };
+    // `row` numbers a slot, ten slots a sequence; a sequence's new row is at in + b * in_batch.
+    const auto expect_rows = [&](const float* in, std::int64_t in_batch, std::int64_t row,
+                                 const std::vector<float>& full, const std::vector<std::uint16_t>& half) {
+      for (std::int64_t i = 0; i < static_cast<std::int64_t>(full.size()); ++i) {
+        const std::int64_t b = i / (10 * row);
+        const bool written = i / row % 10 == slots[b];
+        const float x = written ? in[b * in_batch + i % row] : -1;
+        EXPECT_EQ(full[i], wide ? x : -1) << i;
+        EXPECT_EQ(half[i], !wide && written ? stored(x) : 7) << i;
+      }
+    };
+    expect_rows(a.k_in, 8, 6, k_wide, k_narrow);
+    expect_rows(a.v_in, 10, 10, v_wide, v_narrow);
   }
 }
 
 TEST(CudaDecodeAttention, SixteenBitsAreRoundedToNearestEven) {
-  const std::pair<float, int> halves[] = {{1.0f, 0x3c00},           {-2.5f, 0xc100},    {1 + 0x1p-11f, 0x3c00},
-                                          {1 + 3 * 0x1p-11f, 0x3c02}, {2047.9f / 1024, 0x4000}, {0x1p-24f, 1},
-                                          {70000.0f, 0x7c00},       {0x1p-15f, 0x200}};
+  const std::pair<float, int> halves[] = {
+      {1.0f, 0x3c00},           {-2.5f, 0xc100}, {1 + 0x1p-11f, 0x3c00}, {1 + 3 * 0x1p-11f, 0x3c02},
+      {2047.9f / 1024, 0x4000}, {0x1p-24f, 1},   {70000.0f, 0x7c00},     {0x1p-15f, 0x200}};
   for (const auto& [x, bits] : halves) EXPECT_EQ(cuda::half_of_float(x), bits) << x;
   const std::pair<float, int> bfloats[] = {{1.0f, 0x3f80}, {1 + 0x1p-8f, 0x3f80}, {1 + 3 * 0x1p-8f, 0x3f82}};
   for (const auto& [x, bits] : bfloats) EXPECT_EQ(cuda::bfloat16_of_float(x), bits) << x;

@@ -12,6 +12,7 @@
 // Must come after foreach_target.h, which includes this file once an instruction set.
 #include <hwy/highway.h>
 
+#include "kernels/dispatch.h"
 #include "kernels/dot_products-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -73,9 +74,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace hymba::kernels::gemv_detail {
 
-HWY_EXPORT(run_tasks);
-
-void run(const Args& args, std::int64_t begin, std::int64_t end) { HWY_DYNAMIC_DISPATCH(run_tasks)(args, begin, end); }
+HYMBA_DISPATCH_TASKS(run, run_tasks, Args);
 
 }  // namespace hymba::kernels::gemv_detail
 #endif  // HWY_ONCE

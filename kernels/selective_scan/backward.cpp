@@ -167,9 +167,9 @@ std::int64_t backward_floats(const Shape& s, std::int64_t width) {
 }
 
 void backward_task(const Shape& s, const Inputs<float>& in, const float* states, const Gradients<float>& grad,
-                   const Task& task, float* scratch) {
+                   const Spans& spans, const Task& task, float* scratch) {
   const std::int64_t N = s.states, width = task.width, B_stride = in.B.row_stride, C_stride = in.C.row_stride;
-  const std::int64_t state_offset = (task.b * s.channels + task.first) * N, channels = task.last - task.first;
+  const std::int64_t channels = task.last - task.first;
   const auto take = [&scratch](std::int64_t floats) {
     float* p = scratch;
     scratch += floats;
@@ -187,14 +187,15 @@ void backward_task(const Shape& s, const Inputs<float>& in, const float* states,
   float* dD = take(width);
   float* dbias = take(width);
   load_states(in.A + task.first * N, channels, N, width, kLog2e, A2);
-  load_states(grad.h ? grad.h + state_offset : nullptr, channels, N, width, 1.0f, carry);
+  load_states(state_at_entry(s, spans, task, grad.h), channels, N, width, 1.0f, carry);
   std::fill(dA, dA + N * width, 0.0f);
   std::fill(start, start + N * width, 0.0f);
   std::fill(dD, dD + 2 * width, 0.0f);
   // Lanes behind the last step of an odd tile are summed but not used; they must be numbers all the same.
   std::fill(x.pB, x.pB + 2 * kTile * kLanes, 0.0f);
 
-  for (std::int64_t tile = s.tiles() - 1; tile >= 0; --tile) {
+  for (std::int64_t i = task.begin; i < task.end; ++i) {
+    const std::int64_t tile = s.tiles() - 1 - i;
     const std::int64_t t0 = tile * kTile, steps = std::min(kTile, s.length - t0);
     const float* kept = states + (task.b * s.tiles() + tile) * N * s.channels + task.first;
     for (std::int64_t n = 0; n < N; ++n)
@@ -237,17 +238,19 @@ void backward_task(const Shape& s, const Inputs<float>& in, const float* states,
       }
     }
   }
-  store_states(dA, channels, N, width, grad.A + state_offset);
-  if (grad.h0) store_states(carry, channels, N, width, grad.h0 + state_offset);
-  if (grad.D) std::copy(dD, dD + channels, grad.D + task.b * s.channels + task.first);
-  if (grad.dt_bias) std::copy(dbias, dbias + channels, grad.dt_bias + task.b * s.channels + task.first);
+  store_states(dA, channels, N, width, grad.A + state_offset(s, task, task.span));
+  if (float* to = state_at_exit(s, spans, task, grad.h0)) store_states(carry, channels, N, width, to);
+  const std::int64_t sums = channel_offset(s, task, task.span);
+  if (grad.D) std::copy(dD, dD + channels, grad.D + sums);
+  if (grad.dt_bias) std::copy(dbias, dbias + channels, grad.dt_bias + sums);
 }
 
 void backward_tasks(const Shape& s, const Inputs<float>& in, const float* states, const Gradients<float>& grad,
-                    std::int64_t begin, std::int64_t end) {
+                    const Spans& spans, std::int64_t begin, std::int64_t end) {
   const std::int64_t width = (s.block + kChunk - 1) / kChunk * kChunk;
   auto scratch = hwy::AllocateAligned<float>(backward_floats(s, width));
-  for (std::int64_t i = begin; i < end; ++i) backward_task(s, in, states, grad, make_task(s, i), scratch.get());
+  for (std::int64_t i = begin; i < end; ++i)
+    backward_task(s, in, states, grad, spans, make_task(s, spans, i), scratch.get());
 }
 
 }  // namespace HWY_NAMESPACE
@@ -260,8 +263,8 @@ namespace hymba::kernels::scan {
 HWY_EXPORT(backward_tasks);
 
 void backward(const Shape& shape, const Inputs<float>& in, const float* states, const Gradients<float>& grad,
-              std::int64_t begin, std::int64_t end) {
-  HWY_DYNAMIC_DISPATCH(backward_tasks)(shape, in, states, grad, begin, end);
+              const Spans& spans, std::int64_t begin, std::int64_t end) {
+  HWY_DYNAMIC_DISPATCH(backward_tasks)(shape, in, states, grad, spans, begin, end);
 }
 
 }  // namespace hymba::kernels::scan

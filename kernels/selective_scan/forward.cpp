@@ -1,6 +1,6 @@
-// Vector over channels; a task is one sequence and one block of channels, walked in tiles of kTile steps and chunks of
-// kChunk channels, so that what a chunk needs stays in the L1 cache. Rows of scratch tiles are kChunk floats wide;
-// channels behind the last one are computed as zeros and never stored.
+// Vector over channels; a task is one span of one sequence and one block of channels, walked in tiles of kTile steps
+// and chunks of kChunk channels, so that what a chunk needs stays in the L1 cache. Rows of scratch tiles are kChunk
+// floats wide; channels behind the last one are computed as zeros and never stored.
 #include "kernels/targets.h"
 //
 #include <hwy/aligned_allocator.h>
@@ -51,19 +51,19 @@ HWY_INLINE void recurrence(const float* HWY_RESTRICT dt, const float* HWY_RESTRI
   for (int k = 0; k < K; ++k) hn::Store(state[k], kTag, h + k * width);
 }
 
-void forward_task(const Shape& s, const Inputs<float>& in, const Outputs<float>& out, const Task& task,
-                  float* scratch) {
+void forward_task(const Shape& s, const Inputs<float>& in, const Outputs<float>& out, const Spans& spans,
+                  const Task& task, float* scratch) {
   const std::int64_t N = s.states, width = task.width, B_stride = in.B.row_stride, C_stride = in.C.row_stride;
   float* dt = scratch;
   float* w = dt + kTileFloats;
   float* y = w + kTileFloats;
   float* A2 = y + kTileFloats;
   float* h = A2 + N * width;
-  const std::int64_t state_offset = (task.b * s.channels + task.first) * N, channels = task.last - task.first;
+  const std::int64_t channels = task.last - task.first;
   load_states(in.A + task.first * N, channels, N, width, kLog2e, A2);
-  load_states(in.h0 ? in.h0 + state_offset : nullptr, channels, N, width, 1.0f, h);
+  load_states(state_at_entry(s, spans, task, in.h0), channels, N, width, 1.0f, h);
 
-  for (std::int64_t tile = 0; tile < s.tiles(); ++tile) {
+  for (std::int64_t tile = task.begin; tile < task.end; ++tile) {
     const std::int64_t t0 = tile * kTile, steps = std::min(kTile, s.length - t0);
     if (out.states) {
       float* kept = out.states + (task.b * s.tiles() + tile) * N * s.channels + task.first;
@@ -118,14 +118,14 @@ void forward_task(const Shape& s, const Inputs<float>& in, const Outputs<float>&
       }
     }
   }
-  store_states(h, channels, N, width, out.h + state_offset);
+  if (float* to = state_at_exit(s, spans, task, out.h)) store_states(h, channels, N, width, to);
 }
 
-void forward_tasks(const Shape& s, const Inputs<float>& in, const Outputs<float>& out, std::int64_t begin,
-                   std::int64_t end) {
+void forward_tasks(const Shape& s, const Inputs<float>& in, const Outputs<float>& out, const Spans& spans,
+                   std::int64_t begin, std::int64_t end) {
   const std::int64_t width = (s.block + kChunk - 1) / kChunk * kChunk;
   auto scratch = hwy::AllocateAligned<float>(3 * kTileFloats + 2 * s.states * width);
-  for (std::int64_t i = begin; i < end; ++i) forward_task(s, in, out, make_task(s, i), scratch.get());
+  for (std::int64_t i = begin; i < end; ++i) forward_task(s, in, out, spans, make_task(s, spans, i), scratch.get());
 }
 
 }  // namespace HWY_NAMESPACE
@@ -137,9 +137,9 @@ namespace hymba::kernels::scan {
 
 HWY_EXPORT(forward_tasks);
 
-void forward(const Shape& shape, const Inputs<float>& in, const Outputs<float>& out, std::int64_t begin,
-             std::int64_t end) {
-  HWY_DYNAMIC_DISPATCH(forward_tasks)(shape, in, out, begin, end);
+void forward(const Shape& shape, const Inputs<float>& in, const Outputs<float>& out, const Spans& spans,
+             std::int64_t begin, std::int64_t end) {
+  HWY_DYNAMIC_DISPATCH(forward_tasks)(shape, in, out, spans, begin, end);
 }
 
 }  // namespace hymba::kernels::scan

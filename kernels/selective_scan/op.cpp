@@ -5,6 +5,7 @@
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <cmath>
 #include <optional>
 
 #include "kernels/access.h"
@@ -38,6 +39,39 @@ std::int64_t channel_block(std::int64_t batch, std::int64_t groups, std::int64_t
 
 std::int64_t task_grain(const scan::Shape& s) {
   return grain_for(0.3 * static_cast<double>(s.length * s.block * s.states));
+}
+
+// Spans of time, where there are half as many tasks as threads or fewer, and the memory that they need. `cost`: the
+// time of summing a tile up, over that of walking it.
+struct Cut {
+  at::Tensor states, steps;
+  scan::Spans spans;
+
+  Cut(const scan::Shape& s, double cost, const at::TensorOptions& options) {
+    constexpr std::int64_t kLeast = 48;  // tiles a span: below it starting threads twice costs what they gain
+    const std::int64_t threads = at::in_parallel_region() ? 1 : at::get_num_threads();
+    const std::int64_t parts = s.tasks() > 0 ? std::min(threads / s.tasks(), s.tiles() / kLeast - 1) : 1;
+    if (parts < 2) return;
+    spans.count = parts + 1;
+    spans.lead = std::max<std::int64_t>(1, std::llround(static_cast<double>(s.tiles()) * cost / (cost + parts)));
+    states = at::empty({spans.count, s.batch, s.channels, s.states}, options);
+    steps = at::empty({spans.count, s.batch, s.channels}, options);
+    spans.states = states.data_ptr<float>(), spans.steps = steps.data_ptr<float>();
+  }
+};
+
+// Runs walk(begin, end) over the tasks of all spans, around the pass that finds the states at which they are entered.
+template <class Walk>
+void run_walks(const scan::Shape& s, const scan::Inputs<float>& in, const Rows<const float>& dy,
+               const scan::Spans& spans, const Walk& walk) {
+  const std::int64_t tasks = s.tasks();
+  if (spans.count == 1) return parallel_tasks(tasks, task_grain(s), walk);
+  parallel_tasks((spans.count - 1) * tasks, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) i < tasks ? walk(i, i + 1) : scan::sum_up(s, in, dy, spans, i, i + 1);
+  });
+  scan::carry(s, in.A, spans, 0, s.batch);
+  parallel_tasks((spans.count - 1) * tasks,
+                 [&](std::int64_t begin, std::int64_t end) { walk(tasks + begin, tasks + end); });
 }
 
 scan::Shape check(const char* op, const Arguments& x, const SelectiveScanOptions& options) {
@@ -107,8 +141,9 @@ Result run_forward(const scan::Shape& s, const Arguments& x, bool keep_states) {
     launch(kOp, x.u, device_launches()->scan_forward, s, in, out);
     return r;
   }
-  parallel_tasks(s.tasks(), task_grain(s),
-                 [&](std::int64_t begin, std::int64_t end) { scan::forward(s, in, out, begin, end); });
+  const Cut cut(s, 0.85, options);
+  run_walks(s, in, {}, cut.spans,
+            [&](std::int64_t begin, std::int64_t end) { scan::forward(s, in, out, cut.spans, begin, end); });
   return r;
 }
 
@@ -118,8 +153,8 @@ Arguments run_device_backward(const scan::Shape& s, const Arguments& x, const at
   const Arguments g{like(x.u), like(x.dt), like(x.A),       like(x.B), like(x.C),
                     like(x.D), like(x.z),  like(x.dt_bias), like(x.h0)};
   const at::Tensor workspace = at::empty({scan::cuda_workspace_floats(s)}, x.u.options());
-  const scan::Gradients<float> grad{rows<const float>(dy), data<const float>(dh), rows<float>(g.u), rows<float>(g.dt),
-                                    rows<float>(g.z),      data<float>(g.A),      data<float>(g.B), data<float>(g.C),
+  const scan::Gradients<float> grad{rows<const float>(dy), data<const float>(dh),  rows<float>(g.u), rows<float>(g.dt),
+                                    rows<float>(g.z),      data<float>(g.A),       data<float>(g.B), data<float>(g.C),
                                     data<float>(g.D),      data<float>(g.dt_bias), data<float>(g.h0)};
   launch(kOp, x.u, device_launches()->scan_backward, s, inputs<float>(x), data<const float>(states), grad,
          data<float>(workspace));
@@ -150,16 +185,18 @@ Arguments run_backward(const scan::Shape& s, const Arguments& x, const at::Tenso
                               data<double>(g.D), data<double>(g.dt_bias), data<double>(g.h0)});
     return g;
   }
-  const at::Tensor dA = at::empty({B, E, N}, options);
+  const Cut cut(s, 0.35, options);
+  const std::int64_t parts = cut.spans.count * B;
+  const at::Tensor dA = at::empty({parts, E, N}, options);
   const at::Tensor dB = at::empty({s.group_blocks(), B, L, s.groups, N}, options);
   const at::Tensor dC = at::empty({s.group_blocks(), B, L, s.groups, N}, options);
-  const at::Tensor dD = like(x.D, {B, E}), dbias = like(x.dt_bias, {B, E});
+  const at::Tensor dD = like(x.D, {parts, E}), dbias = like(x.dt_bias, {parts, E});
   const scan::Gradients<float> grad{rows<const float>(dy), data<const float>(dh), rows<float>(g.u), rows<float>(g.dt),
                                     rows<float>(g.z),      data<float>(dA),       data<float>(dB),  data<float>(dC),
                                     data<float>(dD),       data<float>(dbias),    data<float>(g.h0)};
   const auto in = inputs<float>(x);
-  parallel_tasks(s.tasks(), task_grain(s), [&](std::int64_t begin, std::int64_t end) {
-    scan::backward(s, in, data<const float>(states), grad, begin, end);
+  run_walks(s, in, grad.y, cut.spans, [&](std::int64_t begin, std::int64_t end) {
+    scan::backward(s, in, data<const float>(states), grad, cut.spans, begin, end);
   });
   g.A = sum_over_first(dA), g.D = sum_over_first(dD), g.dt_bias = sum_over_first(dbias);
   g.B = sum_over_first(dB).view(x.B.sizes()), g.C = sum_over_first(dC).view(x.C.sizes());

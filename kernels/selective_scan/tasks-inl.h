@@ -24,13 +24,17 @@ constexpr FloatTag kTag;
 // Not a multiple of 4 KiB: a store to one tile must not look to the processor like a later load from another.
 constexpr std::int64_t kTileFloats = kTile * kChunk + 112;
 
-// One task: sequence b, channels [first, last), and where its scratch lies. `width` is the block's width in scratch.
+// One task: a span of sequence b, channels [first, last), and where its scratch lies. `width` is the block's width in
+// scratch; tiles [begin, end) are counted along the walk.
 struct Task {
-  std::int64_t b, group, block, first, last, width;
+  std::int64_t b, group, block, first, last, width, span, begin, end;
 };
 
-inline Task make_task(const Shape& s, std::int64_t index) {
+inline Task make_task(const Shape& s, const Spans& spans, std::int64_t index) {
   Task task;
+  task.span = index / s.tasks();
+  task.begin = spans.edge(task.span, s.tiles()), task.end = spans.edge(task.span + 1, s.tiles());
+  index %= s.tasks();
   task.block = index % s.group_blocks();
   task.group = index / s.group_blocks() % s.groups;
   task.b = index / (s.group_blocks() * s.groups);
@@ -38,6 +42,25 @@ inline Task make_task(const Shape& s, std::int64_t index) {
   task.last = std::min(task.first + s.block, (task.group + 1) * s.group_channels());
   task.width = (task.last - task.first + kChunk - 1) / kChunk * kChunk;
   return task;
+}
+
+// Where the task's states [channels, N] lie in an array [spans, B, E, N], and its sums in one of [spans, B, E].
+inline std::int64_t channel_offset(const Shape& s, const Task& task, std::int64_t span) {
+  return (span * s.batch + task.b) * s.channels + task.first;
+}
+inline std::int64_t state_offset(const Shape& s, const Task& task, std::int64_t span) {
+  return channel_offset(s, task, span) * s.states;
+}
+
+// The state at which a walk enters the task's span, from `given` [B, E, N] (null: zeros) in span 0; and where to leave
+// that at its end: in `last` [B, E, N] (may be null) behind the last span, null where carry() knows it.
+inline const float* state_at_entry(const Shape& s, const Spans& spans, const Task& task, const float* given) {
+  if (task.span > 0) return spans.states + state_offset(s, task, task.span);
+  return given ? given + state_offset(s, task, 0) : nullptr;
+}
+inline float* state_at_exit(const Shape& s, const Spans& spans, const Task& task, float* last) {
+  if (task.span + 1 == spans.count) return last ? last + state_offset(s, task, 0) : nullptr;
+  return task.span == 0 ? spans.states + state_offset(s, task, 1) : nullptr;
 }
 
 // [channels, N] in memory <-> [N, width] in scratch; absent or padded: zeros.

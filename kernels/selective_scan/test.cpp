@@ -77,6 +77,30 @@ TEST(SelectiveScan, MatchesReferenceWithAllGradients) {
   }
 }
 
+// Fewer tasks than threads: time is cut into spans, which changes the rounding alone.
+TEST(SelectiveScan, SpansOfTimeMatchTheReferenceAndOneThread) {
+  for (const Case& c : {Case{1, 4705, 16, 16, 1, true, true, true, true}, Case{1, 14001, 5, 3}, Case{2, 4650, 40, 6},
+                        Case{1, 4700, 9, 7, 1, true, true, true, true, false}}) {
+    const Tensors x = make_inputs(c);
+    const auto all = [&](at::ScalarType type) {
+      return run_all(testing::leaves(x, type), c.softplus, grad_outputs(c, type));
+    };
+    const Tensors expected = all(at::kDouble);
+    testing::for_each_isa([&] {
+      const testing::NanMemory nan;
+      const Tensors one = testing::on_threads(1, [&] { return all(at::kFloat); });
+      for (const int threads : {2, 3, 8}) {
+        const std::string what = fmt::format("{}, {} threads", c.name(), threads);
+        const Tensors a = testing::on_threads(threads, [&] { return all(at::kFloat); });
+        const Tensors b = testing::on_threads(threads, [&] { return all(at::kFloat); });
+        compare(what, a, expected);
+        compare(what + " and one", a, one);
+        for (std::size_t i = 0; i < a.size(); ++i) expect_equal(what + ", again", a[i], b[i]);
+      }
+    });
+  }
+}
+
 TEST(SelectiveScan, ReferenceGradientsMatchFiniteDifferences) {
   for (const Case& c :
        {Case{2, 9, 4, 3, 1, true, true, true, true}, Case{1, 5, 6, 2, 3, true, true, true, true, false}}) {

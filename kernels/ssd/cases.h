@@ -42,7 +42,8 @@ inline std::vector<Case> test_cases() {
 
 // Small models' training sizes, then those of Mamba-2.
 inline std::vector<Case> bench_cases() {
-  return {{8, 256, 8, 16, 16}, {16, 128, 4, 32, 16}, {8, 256, 8, 32, 64}, {1, 2048, 24, 64, 128}};
+  return {
+      {8, 256, 8, 16, 16}, {16, 128, 4, 32, 16}, {8, 256, 8, 32, 64}, {1, 2048, 24, 64, 128}, {1, 8192, 24, 64, 128}};
 }
 
 }  // namespace hymba::kernels::ssd_detail

@@ -272,7 +272,7 @@ void ssd_state_update_out(const at::Tensor& y_BHP, const at::Tensor& h_BHPN, con
   auto a = make_args<float>(t, options);
   a.y = y_BHP.data_ptr<float>(), a.h = h_BHPN.data_ptr<float>();
   if (on_device(x_BHP)) return launch(op, x_BHP, device_launches()->ssd_step, a);
-  run(a, {{pass_tasks(a), 2 * state_macs(a), ssd_detail::step}});
+  run(a, {{step_tasks(a), 2 * state_macs(a), ssd_detail::step}});
 }
 
 at::Tensor ssd_state_update(const at::Tensor& h_BHPN, const at::Tensor& x_BHP, const at::Tensor& dt_BH,

@@ -189,6 +189,15 @@ TEST(Ssd, TwoRunsAreEqualBitForBit) {
   for (std::size_t i = 0; i < a.size(); ++i) expect_equal(std::to_string(i), a[i], b[i]);
 }
 
+// One head: chunks, and rows of the states that go from chunk to chunk, are tasks of their own.
+TEST(Ssd, ThreadsDoNotChangeABit) {
+  const Case c{1, 400, 1, 20, 16, 1, true, true, true};
+  const Tensors t = testing::leaves(make_inputs(c), at::kFloat), up = upstream(c, at::kFloat);
+  const auto run = [&] { return run_all(t, {}, up); };
+  const Tensors a = testing::on_threads(1, run), b = testing::on_threads(3, run);
+  for (std::size_t i = 0; i < a.size(); ++i) expect_equal(std::to_string(i), a[i], b[i]);
+}
+
 TEST(Ssd, NamesTheBadArgument) {
   const Case c{2, 5, 4, 3, 6, 2, true, true, true};
   const Tensors good = make_inputs(c);

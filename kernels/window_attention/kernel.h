@@ -1,4 +1,4 @@
-// What op.cpp, reference.cpp and cpu.cpp share: raw pointers and sizes, no tensors, no threads.
+// What op.cpp, reference.cpp and the vector code share: raw pointers and sizes, no tensors, no threads.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ struct Args {
   T scale = 1;
   Rows<const T> q, k, v, o, d_o;
   T* out = nullptr;  // [B,L,H,V], forward
-  T* lse = nullptr;  // [B,H,L]: log2 of the sum of exp (cpu.cpp), natural log (reference.cpp)
+  T* lse = nullptr;  // [B,H,L]: log2 of the sum of exp (vector code), natural log (reference.cpp)
   T *dq = nullptr, *dk = nullptr, *dv = nullptr;
   std::int64_t chunks = 1;  // the queries of one (batch, KV head) are cut into this many backward tasks
   T* partial = nullptr;     // partial_floats(): each task's sums of dk and dv; only where chunks > 1
@@ -33,7 +33,7 @@ struct Args {
 void reference_forward(const Args<double>& a);
 void reference_backward(const Args<double>& a);
 
-// cpu.cpp: tasks [begin, end), any split, any order.
+// forward.cpp, backward.cpp: tasks [begin, end), any split, any order.
 inline constexpr std::int64_t kTaskRows = 64;  // a forward task is this many (query, head of the group) rows
 inline std::int64_t row_tasks(const Args<float>& a) { return (a.L * (a.H / a.K) + kTaskRows - 1) / kTaskRows; }
 inline std::int64_t forward_tasks(const Args<float>& a) { return a.B * a.K * row_tasks(a); }

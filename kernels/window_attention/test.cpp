@@ -182,6 +182,16 @@ TEST(WindowAttention, TwoRunsAreEqualBitForBit) {
   }
 }
 
+// One head: the queries of the backward pass are cut into chunks whatever the threads.
+TEST(WindowAttention, ThreadsDoNotChangeABit) {
+  for (const Case& c : {Case{1, 700, 1, 1, 8, 8, 64, 5}, Case{1, 520, 2, 1, 16, 12}}) {
+    const Tensors x = testing::leaves(make_inputs(c), at::kFloat);
+    const auto run = [&] { return run_all(x, options_of(c), upstream(c)); };
+    const Tensors a = testing::on_threads(1, run), b = testing::on_threads(3, run);
+    for (int i = 0; i < 4; ++i) expect_equal(c.name(), a[i], b[i]);
+  }
+}
+
 TEST(WindowAttention, NamesTheBadArgument) {
   Rng rng(2);
   const at::Tensor q = random(rng, {2, 5, 4, 8}), k = random(rng, {2, 5, 2, 8}), v = random(rng, {2, 5, 2, 6});
