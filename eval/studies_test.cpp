@@ -103,7 +103,9 @@ TEST_P(Removal, ARemovedBranchOrHeadContributesNothing) {
 TEST_P(Removal, SharingTheLayersBelowChangesNoAnswer) {
   const Design design = open(GetParam());
   const LanguageModel model(design, 3);
-  const auto removals = list_removals(model, {}, "both", true);
+  auto removals = list_removals(model, {}, "both", true);
+  std::size_t at = 0;  // whole branches, and every fifth head: first, middle and last layers among them
+  std::erase_if(removals, [&](const auto& r) { return r.head >= 0 && at++ % 5 != 0; });
   const auto requests = some_requests(7);
   std::vector<GenerateRequest> prompts;
   for (const auto& r : requests) prompts.push_back({r.context, 2, -1, {}});
