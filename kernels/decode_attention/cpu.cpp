@@ -195,6 +195,19 @@ void block(const Args& a, std::int64_t b, std::int64_t slot, std::int64_t keys, 
   }
 }
 
+// Asks for the rows of a head that the next block of keys will read. Rows of all heads lie side by side, so a head's rows
+// are far apart: more streams than the hardware follows by itself.
+template <class T>
+HWY_INLINE void prefetch_block(const Args& a, std::int64_t b, std::int64_t slot, std::int64_t keys, std::int64_t kv_head) {
+  constexpr std::int64_t kLine = 64 / sizeof(T);
+  const T* k = static_cast<const T*>(a.k) + b * a.k_batch + slot * a.k_slot + kv_head * a.k_head;
+  const T* v = static_cast<const T*>(a.v) + b * a.v_batch + slot * a.v_slot + kv_head * a.v_head;
+  for (std::int64_t key = 0; key < keys; ++key, k += a.k_slot, v += a.v_slot) {
+    for (std::int64_t i = 0; i < a.P; i += kLine) __builtin_prefetch(k + i, 0, 2);
+    for (std::int64_t i = 0; i < a.V; i += kLine) __builtin_prefetch(v + i, 0, 2);
+  }
+}
+
 void begin_head(const Args& a, std::int64_t b, std::int64_t kv_head, const Head& head, const Scratch& s) {
   const float scale = a.scale * kLog2e;
   for (std::int64_t g = 0; g < s.group; ++g) {
@@ -255,7 +268,11 @@ void run_range(const Args& a, std::int64_t begin, std::int64_t end) {
       while (first < std::min(last, before + range.size())) {
         const std::int64_t slot = range.lo + first - before;
         const std::int64_t count = std::min({kKeyBlock, last - first, range.hi - slot});
-        for (std::int64_t i = head0; i < head1; ++i) block<T>(a, b, slot, count, i, s.head(i - head0), s);
+        const std::int64_t next = std::max<std::int64_t>(0, std::min({kKeyBlock, last - first - count, range.hi - slot - count}));
+        for (std::int64_t i = head0; i < head1; ++i) {
+          prefetch_block<T>(a, b, slot + count, next, i);
+          block<T>(a, b, slot, count, i, s.head(i - head0), s);
+        }
         first += count;
       }
       before += range.size();
