@@ -57,6 +57,32 @@ TEST(Shots, DrawnAsPythonDraws) {
   EXPECT_EQ(random.sample(25, 6), (Numbers{2, 5, 22, 3, 0, 16}));
 }
 
+// PIQA and others have no test split: the harness then draws one more, in case the item is among them, whatever the file.
+TEST(Shots, OneMoreIsDrawnWhereTheHarnessHasNoTestSplit) {
+  TaskDefinition task;
+  std::vector<Item> items(1), pool(40);
+  for (int i = 0; i < 40; ++i) pool[static_cast<std::size_t>(i)].doc = {{"n", i}};
+  items[0].doc = {{"n", 7}};
+  const auto numbers = [&] {
+    std::vector<int> found;
+    const auto chosen = choose_shots(task, items, pool, 5);
+    for (const Item* shot : chosen[0]) found.push_back(shot->doc["n"].get<int>());
+    return found;
+  };
+  PythonRandom random(1234);
+  const auto plain = random.sample(40, 5);
+  EXPECT_EQ(numbers(), std::vector<int>(plain.begin(), plain.end()));
+  task.spare_shot = true;
+  PythonRandom again(1234);
+  std::vector<int> expected;
+  for (const auto n : again.sample(40, 6)) {
+    if (n != 7 && expected.size() < 5) expected.push_back(static_cast<int>(n));
+  }
+  EXPECT_EQ(numbers(), expected);
+  for (auto& item : pool) item.doc = {{"n", 7}};
+  EXPECT_THROW(numbers(), UserError);
+}
+
 TEST(Shots, OwnItemsAreNoExamplesForThemselves) {
   TaskDefinition task;
   task.name = "t";

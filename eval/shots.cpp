@@ -24,24 +24,35 @@ class GroupPool {
     }
   }
 
-  std::vector<const Item*> draw(const Item& item, std::size_t shots, bool own) {
-    const std::size_t wanted = shots + (own ? 1 : 0);  // one more, in case the item itself is among them
+  // `skip_itself`: the item may be among the examples.
+  std::vector<const Item*> draw(const Item& item, std::size_t shots, bool skip_itself) {
+    const std::size_t wanted = shots + (skip_itself ? 1 : 0);
     require(members_.size() >= wanted, "{}: expected {} worked examples, found {}{}; lower --shots or give the task 'shot_files'",
-            place(task_, item), shots, own && !members_.empty() ? members_.size() - 1 : members_.size(),
+            place(task_, item), shots, skip_itself && !members_.empty() ? members_.size() - 1 : members_.size(),
             item.group.empty() ? "" : " of the group " + item.group);
-    std::vector<std::size_t> order(members_.size());
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    if (task_.sampler == "random") order = random_.sample(members_.size(), wanted);
-    std::vector<const Item*> chosen;
-    for (const auto i : order) {
-      if (chosen.size() < shots && !(own && members_[i]->doc == item.doc)) chosen.push_back(members_[i]);
+    const auto others = [&](const std::vector<const Item*>& from) {
+      std::vector<const Item*> kept;
+      for (const Item* one : from) {
+        if (!(skip_itself && one->doc == item.doc)) kept.push_back(one);
+      }
+      return kept;
+    };
+    std::vector<const Item*> chosen = others(task_.sampler == "random" ? pick(members_, wanted) : members_);
+    if (chosen.size() < shots) {  // copies of the item took more than one place: again, without any
+      const auto rest = others(members_);
+      require(rest.size() >= shots, "{}: its worked examples are copies of itself; lower --shots or give the task 'shot_files'", place(task_, item));
+      chosen = pick(rest, shots);
     }
-    require(chosen.size() == shots, "{}: its worked examples are copies of itself; lower --shots or give the task 'shot_files'",
-            place(task_, item));
+    chosen.resize(shots);
     return chosen;
   }
 
  private:
+  std::vector<const Item*> pick(const std::vector<const Item*>& from, std::size_t count) {
+    std::vector<const Item*> picked;
+    for (const auto i : random_.sample(from.size(), count)) picked.push_back(from[i]);
+    return picked;
+  }
   const TaskDefinition& task_;
   PythonRandom random_;
   std::vector<const Item*> members_;
@@ -122,7 +133,7 @@ std::vector<std::vector<const Item*>> choose_shots(const TaskDefinition& task, s
     const auto& group = items[i].group;
     auto found = pools.find(group);
     if (found == pools.end()) found = pools.emplace(group, GroupPool(task, own ? items : pool, group)).first;
-    chosen[i] = found->second.draw(items[i], static_cast<std::size_t>(shots), own);
+    chosen[i] = found->second.draw(items[i], static_cast<std::size_t>(shots), own || task.spare_shot);
   }
   return chosen;
 }

@@ -28,7 +28,7 @@ const std::vector<std::string> kFigures = {"figure-2", "figure-9"};
 const std::vector<std::string> kTaskKeys = {"title", "manner", "kind", "suite", "metric", "chance", "delimiter",
                                             "max_new_tokens", "until", "shots", "preamble", "group", "files",
                                             "shot_files", "labels", "text_format", "from", "abstract", "also",
-                                            "sampler", "shot_delimiter", "by_size", "ignore", "ignore_case",
+                                            "sampler", "spare_shot", "shot_delimiter", "by_size", "ignore", "ignore_case",
                                             "ignore_punctuation"};
 const std::vector<std::string> kShapeKeys = {"context", "contexts", "choices", "gold",  "gold_base",
                                              "answer",  "aliases",  "original", "every", "group",
@@ -174,6 +174,8 @@ void set_key(TaskDefinition& task, const Assignment& a) {
   } else if (key == "sampler") {
     require(a.value == "random" || a.value == "first_n", "{}: 'sampler': expected random or first_n, found '{}'", a.origin, a.value);
     task.sampler = a.value;
+  } else if (key == "spare_shot") {
+    task.spare_shot = flag(a);
   } else if (key == "shot_delimiter") {
     task.shot_delimiter = unescaped(a);
   } else if (key == "by_size") {

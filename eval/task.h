@@ -67,6 +67,9 @@ struct TaskDefinition {
   AnswerRules rules;                  // completion: filters make the metric exact_match, none of them contains
   int shots = 0;
   std::string sampler = "random";     // of worked examples: random (the harness' draw) or first_n
+  // Draws one example more and leaves the item itself out, as the harness does for its tasks without a test split, also
+  // where the examples are of another file.
+  bool spare_shot = false;
   std::string shot_delimiter = "\n\n";  // behind each
   TextTemplate group;                 // e.g. the MMLU subject or BLiMP paradigm
   std::vector<std::pair<std::string, std::vector<std::string>>> categories;  // means over groups: "stem", its subjects
