@@ -25,6 +25,16 @@ struct Candidate {
   }
 };
 
+constexpr std::string_view kMark = "\u2581";  // a space, in tokenizers with metaspaces
+
+// The next place behind `from` where a mark follows another character, or npos.
+std::size_t next_cut(std::string_view text, std::size_t from) {
+  for (std::size_t at = text.find(kMark, from + 1); at != std::string_view::npos; at = text.find(kMark, at + kMark.size())) {
+    if (!text.substr(0, at).ends_with(kMark)) return at;
+  }
+  return std::string_view::npos;
+}
+
 }  // namespace
 
 void PairTable::reserve(std::size_t pairs) {
@@ -121,6 +131,7 @@ Bpe::Bpe(Vocabulary vocabulary, std::span<const TextPair> merges, BpeOptions opt
   if (options_.byte_fallback) {
     for (int byte = 0; byte < 256; ++byte) bytes_.push_back(vocabulary_.find(fmt::format("<0x{:02X}>", byte)));
   }
+  cut_before_mark_ = options_.continuing_prefix.empty() && options_.end_suffix.empty() && !options_.ignore_merges && vocabulary_.find(kMark) >= 0;
   table_.reserve(merges.size() + 1);
   for (std::size_t i = 0; i < merges.size(); ++i) {
     const auto& [left, right] = merges[i];
@@ -139,6 +150,7 @@ Bpe::Bpe(Vocabulary vocabulary, std::span<const TextPair> merges, BpeOptions opt
             : b < 0 ? right
                     : whole);
     table_.set(a, b, {static_cast<std::int32_t>(i), id});
+    if (next_cut(whole, 0) != std::string_view::npos) cut_before_mark_ = false;
   }
 }
 
@@ -192,7 +204,18 @@ void Bpe::to_cache(std::string_view word, std::span<const std::int32_t> ids) con
   cache_.emplace(std::string(word), std::vector<std::int32_t>(ids.begin(), ids.end()));
 }
 
+// Tokenizers with metaspaces often come without any cut: a whole text is one word. Where no token has the mark behind
+// another character, merges cannot cross that place, and short pieces are found again.
 void Bpe::encode(std::string_view word, std::vector<std::int32_t>& out) const {
+  std::size_t begin = 0;
+  for (std::size_t at = cut_before_mark_ ? next_cut(word, 0) : std::string_view::npos; at != std::string_view::npos; at = next_cut(word, at)) {
+    encode_piece(word.substr(begin, at - begin), out);
+    begin = at;
+  }
+  encode_piece(word.substr(begin), out);
+}
+
+void Bpe::encode_piece(std::string_view word, std::vector<std::int32_t>& out) const {
   if (word.empty()) return;
   const bool cached = word.size() <= kCachedBytes;
   if (cached && from_cache(word, out)) return;

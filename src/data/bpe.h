@@ -75,6 +75,7 @@ class Bpe {
   const Vocabulary& vocabulary() const { return vocabulary_; }
 
  private:
+  void encode_piece(std::string_view piece, std::vector<std::int32_t>& out) const;
   std::vector<std::int32_t> symbols(std::string_view word) const;
   bool from_cache(std::string_view word, std::vector<std::int32_t>& out) const;
   void to_cache(std::string_view word, std::span<const std::int32_t> ids) const;
@@ -83,6 +84,7 @@ class Bpe {
   BpeOptions options_;
   PairTable table_;
   std::int32_t unknown_ = -1;
+  bool cut_before_mark_ = false;  // no merge goes across "letter, U+2581": what stands on its sides is encoded apart
   std::vector<std::int32_t> bytes_;  // ids of <0x00> ... <0xFF>, -1 where absent
 
   // Words come again and again. Where another thread holds the cache, a word is simply encoded.
