@@ -38,10 +38,6 @@ void sync_folder_of(const std::filesystem::path& path) {
   ::close(fd);
 }
 
-}  // namespace
-
-namespace {
-
 // A path that cannot be written as it stands is the user's mistake; a full or broken disk is a failure.
 bool is_wrong_path(int error) {
   for (const int wrong : {EACCES, EPERM, EROFS, ENOTDIR, EISDIR, ENOENT, EEXIST, ENAMETOOLONG, ELOOP, ETXTBSY, EINVAL}) {

@@ -81,10 +81,10 @@ std::vector<TaskItems> real_items(const EvalSettings& settings) {
 
 void add_eval_options(boost::program_options::options_description& o) {
   namespace po = boost::program_options;
+  add_tokenizer_option(o);
   o.add_options()("tasks", po::value<std::string>()->default_value("all"),
                   "tasks or suites (general, recall, knowledge, retrieval, qa, math, lm, grammar, figure-2, figure-9, all), comma-separated")(
       "data", po::value<std::string>()->default_value(""), "folder with the tasks' files")(
-      "tokenizer", po::value<std::string>()->default_value(""), "instead of the model's own")(
       "limit", po::value<std::int64_t>()->default_value(0), "items of a task; 0: all")(
       "shots", po::value<int>()->default_value(0), "worked examples before an item, instead of the task's number")(
       "max-length", po::value<std::int64_t>()->default_value(0), "tokens the model reads at most; 0: what its config.json says, else 1024")(
@@ -96,7 +96,7 @@ EvalSettings eval_settings(const Invocation& invocation) {
   EvalSettings s;
   s.tasks = invocation.get<std::string>("tasks");
   s.data = invocation.get<std::string>("data");
-  s.tokenizer = invocation.get<std::string>("tokenizer");
+  s.tokenizer = given_tokenizer(invocation);
   s.limit = invocation.whole("limit", 0, kMostItems);
   if (invocation.has("shots")) s.shots = invocation.get<int>("shots");
   require(s.shots.value_or(0) >= 0, "--shots {}: expected 0 or more", s.shots.value_or(0));

@@ -185,7 +185,7 @@ void run_heads_command(const Invocation& invocation) {
   StudyRecords store(study_folder(invocation, "heads"), "heads");
   std::vector<Record> shown;
   for (const auto& task : tasks) {
-    const auto hash = study_hash(model, fmt::format("{} {}", options.text(), hex64(hash_items(task))) + given_tokenizer(invocation));
+    const auto hash = study_hash(model, fmt::format("{} {}", options.text(), hex64(hash_items(task))));
     auto records = store.finished(hash, task.definition.name);
     const bool found = !records.empty();
     if (!found) {

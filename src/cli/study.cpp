@@ -41,8 +41,8 @@ std::string StudyModel::hash() const {
 }
 
 StudyModel open_study_model(const std::string& path, const Invocation& invocation) {
-  StudyModel model{path, load_model(path), nullptr, false};
-  model.tokenizer = open_model_tokenizer(model.loaded, path, given_tokenizer(invocation));
+  StudyModel model{path, load_model(path), given_tokenizer(invocation), nullptr, false};
+  model.tokenizer = open_model_tokenizer(model.loaded, path, model.given_tokenizer);
   model.world = is_world_spec(model.loaded.state.tokenizer);
   // Studies ask for gradients to the inputs at most.
   for (auto& parameter : model.loaded.model->parameters().all()) parameter.value.set_requires_grad(false);
@@ -146,7 +146,7 @@ std::vector<Record> measure_models(const Invocation& invocation, const std::stri
   for (std::size_t i = 0; i < paths.size(); ++i) {
     throw_if_interrupted();
     const auto model = open_study_model(paths[i], invocation);
-    const auto hash = study_hash(model, fmt::format("{} {} {}", study, options, invocation.seed) + given_tokenizer(invocation));
+    const auto hash = study_hash(model, fmt::format("{} {} {}", study, options, invocation.seed));
     auto records = store.finished(hash);
     const bool found = !records.empty();
     if (!found) {
@@ -243,7 +243,7 @@ Record study_record(const std::string& study, const StudyModel& model, const std
 }
 
 std::string study_hash(const StudyModel& model, const std::string& options) {
-  return hex64(hash64(model.hash() + "|" + options));
+  return hex64(hash64(model.hash() + "|" + options + model.given_tokenizer));
 }
 
 }  // namespace hymba::cli

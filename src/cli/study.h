@@ -19,6 +19,7 @@ namespace hymba::cli {
 struct StudyModel {
   std::string path;
   LoadedModel loaded;
+  std::string given_tokenizer;  // --tokenizer: another one is another measurement
   std::unique_ptr<Tokenizer> tokenizer;
   bool world = false;  // trained on the synthetic world: it reads the world's words alone
   const LanguageModel& model() const { return *loaded.model; }

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "data/utf8.h"
 
 namespace hymba {
 namespace {
@@ -25,15 +26,9 @@ Piece parse_piece(const std::string& text) {
   return piece;
 }
 
-std::string replaced(std::string text, const std::string& what, const std::string& by) {
-  for (auto at = text.find(what); at != std::string::npos; at = text.find(what, at + by.size()))
-    text.replace(at, what.size(), by);
-  return text;
-}
-
 std::string full_name(const Family& family, const std::string& name, std::int64_t layer) {
   std::string text = !name.empty() && name[0] == '~' ? family.layer + name.substr(1) : name;
-  return replaced(text, "{i}", std::to_string(layer));
+  return replace_all(text, "{i}", std::to_string(layer));
 }
 
 // Sizes by their letters, from what the sublayer's mixers say of themselves.
@@ -69,7 +64,7 @@ std::vector<Piece> pieces_of(const TensorRule& rule, const Sublayer* sublayer, s
   const auto flush = [&] {
     for (std::int64_t e = 0; !group.empty() && e < experts; ++e) {
       for (auto piece : group) {
-        piece.name = replaced(piece.name, "{e}", std::to_string(e));
+        piece.name = replace_all(piece.name, "{e}", std::to_string(e));
         pieces.push_back(piece);
       }
     }

@@ -40,6 +40,14 @@ class HalfCounting : public Counting {
   std::uint64_t hash() const override { return 2; }
 };
 
+TrainJob job_of(const Design& design, const Recipe& recipe, const TokenSource& source) {
+  TrainJob job;
+  job.design = &design;
+  job.recipe = &recipe;
+  job.source = &source;
+  return job;
+}
+
 Recipe small_recipe() {
   Recipe r;
   Resolver resolver({{"test", true, {{"train.tokens", "40960", ""}, {"train.batch", "8", ""}, {"train.length", "32", ""},
@@ -85,10 +93,7 @@ TEST(Trainer, EveryKindOfDesignLearnsTheCertain) {
   const Recipe recipe = small_recipe();
   for (const std::string name : {"row-01", "row-06", "row-11", "row-13", "mamba2-ffn"}) {
     const Design design = small_design(name);
-    TrainJob job;
-    job.design = &design;
-    job.recipe = &recipe;
-    job.source = &source;
+    TrainJob job = job_of(design, recipe, source);
     const auto result = train(job);
     const at::NoGradGuard no_grad;
     EXPECT_LT(validation_loss(*result.model, source, 32, 4, 2).loss, 0.3) << name;
@@ -100,10 +105,7 @@ TEST(Trainer, SameSeedRepeatsBitForBit) {
   Recipe recipe = small_recipe();
   recipe.tokens = 4096;
   const Design design = small_design("row-13");
-  TrainJob job;
-  job.design = &design;
-  job.recipe = &recipe;
-  job.source = &source;
+  TrainJob job = job_of(design, recipe, source);
   const auto a = train(job), b = train(job);
   EXPECT_EQ(a.state.curve, b.state.curve);
   for (const auto& p : a.model->parameters().all()) EXPECT_TRUE(p.value.equal(b.model->parameters().find(p.name)->value)) << p.name;
@@ -114,10 +116,7 @@ TEST(Trainer, MarkedTokensAreReadButNotLearnt) {
   const Counting whole;
   Recipe recipe = small_recipe();
   const Design design = small_design("row-04");
-  TrainJob job;
-  job.design = &design;
-  job.recipe = &recipe;
-  job.source = &half;
+  TrainJob job = job_of(design, recipe, half);
   const auto result = train(job);
   const auto odd = validation_loss(*result.model, half, recipe.length, 4, 4), all = validation_loss(*result.model, whole, recipe.length, 4, 4);
   EXPECT_EQ(odd.tokens * 2, all.tokens);
@@ -131,10 +130,7 @@ TEST(Trainer, NotANumberStopsWithStepAndParameter) {
   recipe.lr = 1e30;  // the weights overflow
   recipe.spike = 0;
   const Design design = small_design("row-06");
-  TrainJob job;
-  job.design = &design;
-  job.recipe = &recipe;
-  job.source = &source;
+  TrainJob job = job_of(design, recipe, source);
   try {
     train(job);
     FAIL();
@@ -201,10 +197,7 @@ TEST(Autocast, LossFollowsFloat32AndAStoppedRunGoesOnBitForBit) {
   recipe.tokens = 20480;
   recipe.checkpoint_every = 30;
   const Design design = small_design("row-13");
-  TrainJob job;
-  job.design = &design;
-  job.recipe = &recipe;
-  job.source = &source;
+  TrainJob job = job_of(design, recipe, source);
   const auto full = train(job);
   recipe.autocast = "bf16";
   const auto whole = train(job);
