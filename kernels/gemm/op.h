@@ -9,8 +9,8 @@ namespace hymba::kernels {
 // [..., O]. float32; float64 runs the reference.
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight_OI, const at::Tensor& residual = {});
 
-// Whether a model's layer takes `linear` in place of the library's gemm: where the environment says HYMBA_GEMM=own, for
-// weights that stay in the L2 cache.
+// Whether a model's layer takes `linear` in place of the library's gemm: for weights that stay in the L2 cache, unless
+// the environment says HYMBA_GEMM=library.
 bool prefers_small_gemm(const at::Tensor& x, const at::Tensor& weight_OI);
 
 }  // namespace hymba::kernels

@@ -71,6 +71,7 @@ void check(const WorldOptions& o) {
   require(o.filler >= 0 && o.filler <= 1, "world option 'filler' is {}; it is a chance between 0 and 1", o.filler);
   require(o.held_out > 0.02 && o.held_out <= 0.9, "world option 'held_out' is {}; it must lie between 0.02 and 0.9",
           o.held_out);
+  require(o.drawn_loss >= 0 && o.drawn_loss <= 1, "world option 'drawn_loss' is {}; it must lie between 0 and 1", o.drawn_loss);
   double sum = 0;
   for (const Kind& kind : kinds()) {
     require(o.*kind.weight >= 0, "world option '{}' is {}; a share cannot be negative", kind.name, o.*kind.weight);
@@ -80,8 +81,8 @@ void check(const WorldOptions& o) {
 }
 
 // A document's own stream. The odd factor spreads neighbouring indices over all bits before the generator mixes them.
-Rng document_rng(std::uint64_t seed, std::uint64_t index) {
-  return Rng(Rng(seed, "world.document").next() ^ (index * 0xd1342543de82ef95ULL));
+Rng document_rng(std::uint64_t seed, const char* stream, std::uint64_t index) {
+  return Rng(Rng(seed, stream).next() ^ (index * 0xd1342543de82ef95ULL));
 }
 
 }  // namespace
@@ -114,7 +115,7 @@ World::~World() = default;
 World::World(World&&) noexcept = default;
 
 World::Draft World::draft(std::uint64_t index) const {
-  Rng rng = document_rng(seed_, index);
+  Rng rng = document_rng(seed_, "world.document", index);
   const double u = rng.uniform() * cumulative_.back();
   std::size_t k = 0;
   while (k + 1 < cumulative_.size() && cumulative_[k] <= u) ++k;
@@ -137,7 +138,7 @@ void World::document_tokens(std::uint64_t index, std::vector<std::int32_t>& out)
   out.push_back(WordTokenizer::kBos);
   const std::size_t first = out.size();
   tokenizer_.encode_to(text.str(), out);
-  if (options_.drawn_loss == 0) {
+  if (!document_rng(seed_, "world.drawn_loss", index).chance(options_.drawn_loss)) {
     for (const int i : text.drawn()) out[first + static_cast<std::size_t>(i)] = ~out[first + static_cast<std::size_t>(i)];
   }
   out.push_back(WordTokenizer::kEos);

@@ -50,8 +50,8 @@ class World {
 
   // Document `index` of an endless stream: a pure function of seed, options and index.
   std::string document(std::uint64_t index) const;
-  // Appends <bos> ... <eos>. With the option `drawn_loss` = 0 a word that is drawn at random (the pairs of a new list, the
-  // order in which it is asked through) comes as ~id, the mark of a token that is read but not to be predicted.
+  // Appends <bos> ... <eos>. In all but the share `drawn_loss` of the documents a word that is drawn at random (the
+  // pairs of a new list, the order in which it is asked through) comes as ~id: read, but not to be predicted.
   void document_tokens(std::uint64_t index, std::vector<std::int32_t>& out) const;
   // Which kind of document `index` is, by its option's name: "facts", "records", ...
   std::string document_kind(std::uint64_t index) const;

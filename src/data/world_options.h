@@ -28,7 +28,7 @@ struct WorldOptions {
   int max_tokens = 240;   // of a document or an item, <bos> and <eos> included
   int far = 32;           // tokens between binding and query that most recall items keep at least
   double filler = 0.3;    // chance of sentences without news between a list or passage and its queries
-  int drawn_loss = 1;     // 0: no training loss on words of lists and passages that are drawn at random
+  double drawn_loss = 1;  // share of lists and passages with training loss on their words that are drawn at random
   double held_out = 0.4;  // share of the combinations of actor and script, pattern and pair kept for the tests
 
   // In training sequences shorter than max_tokens (see Recipe::short_length).
@@ -62,7 +62,7 @@ struct WorldOptions {
     f("filler", o.filler, "chance of sentences without news before the queries");
     f("short_pairs_max", o.short_pairs_max, "most pairs of a list in sequences shorter than max_tokens");
     f("short_records", o.short_records, "factor on the share of records there");
-    f("drawn_loss", o.drawn_loss, "1: loss on every word; 0: none on words of lists and passages drawn at random");
+    f("drawn_loss", o.drawn_loss, "share of lists and passages, 0-1, with training loss on their words drawn at random");
     f("held_out", o.held_out, "share of combinations kept for the tests");
   }
 };

@@ -124,6 +124,19 @@ TEST(World, DrawnWordsAreMarked) {
     }
   }
   EXPECT_GT(told, 1000u);
+
+  o.drawn_loss = 0.25;
+  const World some(7, o);
+  int with_loss = 0;
+  for (std::uint64_t i = 0; i < 400; ++i) {
+    with.clear(), without.clear();
+    some.document_tokens(i, with);
+    plain.document_tokens(i, without);
+    with_loss += with == without;
+  }
+  EXPECT_NEAR(with_loss, 100, 30);
+  o.drawn_loss = 1.5;
+  EXPECT_THROW(World(7, o), Error);
 }
 
 TEST(World, DocumentsKeepLengthsAndShares) {
