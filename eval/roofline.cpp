@@ -8,6 +8,8 @@
 //     t_state       = sum over shapes of max( 2 * 4 B E N / bw,  B E N / states )   read and written      (4)
 //     t_activations = B a / bw, where B a exceeds the caches (else nothing)                                (5)
 //     t_launch      = launches * launch_seconds                                    zero on this CPU       (6)
+// A core does not move data and compute at the full rate of both at once, as (3) and (4) have it for a GPU: on this CPU these
+// two are the time that the kernel takes for the shape on as many bytes, and gemm of (2) is measured on weights of that size.
 // Tokens a second are B / t.
 #include "eval/roofline.h"
 
@@ -29,12 +31,12 @@ void add_attention(const Mixer& mixer, double context, double meta, StepWork* wo
   const double keys = meta + (f["window"] < 0 ? context : std::min(context, static_cast<double>(f["window"])));
   for (auto& known : work->attention) {
     if (known.heads == f["heads"] && known.kv_heads == f["kv_heads"] && known.k_dim == f["head_dim"] &&
-        known.v_dim == f["v_dim"]) {
-      known.keys += keys;
+        known.v_dim == f["v_dim"] && known.keys == keys) {
+      known.layers += 1;
       return;
     }
   }
-  work->attention.push_back({f["heads"], f["kv_heads"], f["head_dim"], f["v_dim"], keys});
+  work->attention.push_back({f["heads"], f["kv_heads"], f["head_dim"], f["v_dim"], keys, 1});
 }
 
 void add_state(const Mixer& mixer, StepWork* work) {
@@ -79,15 +81,16 @@ StepTime step_time(const StepWork& work, const Device& device, double batch, dou
       std::max(work.weight_bytes / device.bandwidth, 2 * batch * work.weight_elements / device.gemm_flops);  // (2)
   const at::ScalarType kv_type = kv_bytes == 4 ? at::kFloat : at::kBFloat16;
   for (const auto& a : work.attention) {  // (3)
-    const double row = static_cast<double>(a.k_dim + a.v_dim);
-    const double rate = device.attention_flops > 0 ? device.attention_flops : measured_attention_flops(a, kv_type);
-    t.attention += std::max(batch * a.keys * static_cast<double>(a.kv_heads) * row * kv_bytes / device.bandwidth,
-                            2 * batch * a.keys * static_cast<double>(a.heads) * row / rate);
+    const double rows = batch * a.layers * a.keys, row = static_cast<double>(a.k_dim + a.v_dim);
+    t.attention += device.attention_flops > 0
+                       ? std::max(rows * static_cast<double>(a.kv_heads) * row * kv_bytes / device.bandwidth,
+                                  2 * rows * static_cast<double>(a.heads) * row / device.attention_flops)
+                       : measured_attention_seconds(a, static_cast<std::int64_t>(batch), kv_type);
   }
   for (const auto& s : work.states) {  // (4)
     const double elements = batch * s.layers * static_cast<double>(s.channels * s.states);
-    const double rate = device.state_rate > 0 ? device.state_rate : measured_state_rate(s);
-    t.state += std::max(2 * 4 * elements / device.bandwidth, elements / rate);
+    t.state += device.state_rate > 0 ? std::max(2 * 4 * elements / device.bandwidth, elements / device.state_rate)
+                                     : measured_state_seconds(s, static_cast<std::int64_t>(batch));
   }
   const double activations = batch * work.activation_bytes;  // (5)
   t.activations = activations > kCacheBytes ? activations / device.bandwidth : 0;

@@ -13,7 +13,8 @@ namespace hymba::eval {
 // Attention of the layers with one shape, one step: B queries of H heads on K KV heads.
 struct AttentionWork {
   std::int64_t heads = 0, kv_heads = 0, k_dim = 0, v_dim = 0;
-  double keys = 0;  // visible to one sequence, summed over the layers
+  double keys = 0;  // visible to one sequence in one layer
+  double layers = 0;
 };
 
 // State updates of the layers with one shape. `ssd`: Mamba-2, one decay a head instead of one a state.
@@ -33,13 +34,14 @@ struct StepWork {
 };
 StepWork step_work(const LanguageModel& model, std::int64_t context, double weight_element_bytes);
 
-// What a device can do. Rates may depend on the shape: on a CPU they are measured with the same kernels in its caches.
+// What a device can do. On a CPU the rates of attention and state updates depend on the shape and on where the data lie:
+// there they are measured with the same kernels on as many bytes as a step reads.
 struct Device {
   std::string name;
   double bandwidth = 0;        // bytes/s of memory
   double gemm_flops = 0;       // flop/s of products at the batch in question
-  double attention_flops = 0;  // flop/s of decode attention with K and V in cache; 0: measured by shape
-  double state_rate = 0;       // state elements/s in cache; 0: measured by shape
+  double attention_flops = 0;  // flop/s of decode attention; 0: measured by shape
+  double state_rate = 0;       // state elements/s; 0: measured by shape
   double launch_seconds = 0;
 };
 
@@ -52,10 +54,12 @@ StepTime step_time(const StepWork& work, const Device& device, double batch, dou
 
 Device a100();
 Device h100();
-// This machine: bandwidth and products of `batch` rows with weights of `type`, measured now (about a second).
-Device measured_device(std::int64_t batch, at::ScalarType type);
-// Flop/s of decode attention and state elements/s, on data that stays in the caches, for one shape; measured once each.
-double measured_attention_flops(const AttentionWork& shape, at::ScalarType kv_type);
-double measured_state_rate(const StateWork& shape);
+// This machine: bandwidth and products of `batch` rows with weights of `type` and this many bytes, measured now (about a
+// second).
+Device measured_device(std::int64_t batch, at::ScalarType type, double weight_bytes);
+// Seconds of one step's decode attention and of its state updates for one shape on this CPU, all layers: the kernels' rate
+// on as many bytes as the step reads (256 MB at most), measured now.
+double measured_attention_seconds(const AttentionWork& shape, std::int64_t batch, at::ScalarType kv_type);
+double measured_state_seconds(const StateWork& shape, std::int64_t batch);
 
 }  // namespace hymba::eval

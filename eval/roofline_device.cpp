@@ -1,5 +1,5 @@
-// This machine's limits for roofline.cpp, measured with the kernels that a step runs, on data in the caches (rates) or
-// far beyond them (bandwidth). The best of several short runs counts: what the machine can do, not what it does today.
+// This machine's limits for roofline.cpp, measured with the kernels that a step runs, on as many bytes as it reads. The
+// median of several short runs counts, as it does for the rows: what the machine does today.
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
@@ -8,8 +8,8 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
-#include <map>
-#include <tuple>
+#include <array>
+#include <vector>
 
 #include "base/log.h"
 #include "eval/roofline.h"
@@ -24,24 +24,27 @@
 namespace hymba::eval {
 namespace {
 
-// Calls of f a second: the best of nine runs of at least `least` seconds.
+constexpr double kMostBytes = 256e6;  // of a measurement: far beyond the caches
+
+// Calls of f a second: the median of nine runs of at least `least` seconds.
 template <class F>
-double best_rate(double least, const F& f) {
+double usual_rate(double least, const F& f) {
   f();
-  double best = 0;
-  for (int run = 0; run < 9; ++run) {
+  std::array<double, 9> rates{};
+  for (double& rate : rates) {
     const Stopwatch watch;
     int calls = 0;
     do {
       f();
       ++calls;
     } while (watch.seconds() < least);
-    best = std::max(best, calls / watch.seconds());
+    rate = calls / watch.seconds();
   }
-  return best;
+  std::nth_element(rates.begin(), rates.begin() + 4, rates.end());
+  return rates[4];
 }
 
-// The same on a GPU, which takes calls faster than it runs them: 20 at a time.
+// The best of nine on a GPU, which takes calls faster than it runs them: 20 at a time.
 template <class F>
 double best_gpu_rate(const at::Device& device, const F& f) {
   f();
@@ -81,66 +84,62 @@ Device measured_gpu(const at::Device& gpu, std::int64_t batch, at::ScalarType ty
 
 }  // namespace
 
-Device measured_device(std::int64_t batch, at::ScalarType type) {
+Device measured_device(std::int64_t batch, at::ScalarType type, double weight_bytes) {
   const at::NoGradGuard no_grad;
   if (!model_device().is_cpu()) return measured_gpu(model_device(), batch, type);
   Device device;
   device.name = "this CPU";
   {  // 128 MB, read once a call
     const at::Tensor weight = at::full({8192, 4096}, 0.01f), x = at::ones({1, 4096}), y = at::empty({1, 8192});
-    device.bandwidth = static_cast<double>(weight.nbytes()) * best_rate(0.02, [&] { kernels::gemv_out(y, x, weight); });
+    device.bandwidth = static_cast<double>(weight.nbytes()) * usual_rate(0.02, [&] { kernels::gemv_out(y, x, weight); });
   }
-  // A product of the width of the roadmap's designs; few rows are bound by (2)'s first term, which must not count
-  // twice.
+  // Products of the width of the roadmap's designs, one weight after the other; few rows are bound by (2)'s first term,
+  // which must not count twice.
   const std::int64_t rows = std::max<std::int64_t>(batch, 1), inputs = 1024, outputs = rows <= 8 ? 128 : 4096;
   const at::Tensor weight = at::full({outputs, inputs}, 0.01f).to(type), x = at::ones({rows, inputs}),
                    y = at::empty({rows, outputs});
-  device.gemm_flops =
-      2.0 * static_cast<double>(rows * inputs * outputs) * best_rate(0.02, [&] { product_out(y, x, weight); });
+  const double bytes = rows <= 8 ? 0 : std::min(weight_bytes, kMostBytes);
+  std::vector<at::Tensor> weights{weight};
+  while (static_cast<double>(weights.size()) * static_cast<double>(weight.nbytes()) < bytes) weights.push_back(weight.clone());
+  const double pass = usual_rate(0.02, [&] {
+    for (const auto& w : weights) product_out(y, x, w);
+  });
+  device.gemm_flops = 2.0 * static_cast<double>(weights.size()) * static_cast<double>(batch * inputs * outputs) * pass;
   return device;
 }
 
-double measured_attention_flops(const AttentionWork& a, at::ScalarType kv_type) {
+double measured_attention_seconds(const AttentionWork& a, std::int64_t batch, at::ScalarType kv_type) {
   const at::NoGradGuard no_grad;
-  static std::map<std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, at::ScalarType, int>, double>
-      known;
-  double& rate = known[{a.heads, a.kv_heads, a.k_dim, a.v_dim, kv_type, at::get_num_threads()}];
-  if (rate > 0) return rate;
-  // One sequence a thread, its keys in half a megabyte.
-  const std::int64_t batch = std::max(at::get_num_threads(), 1);
-  const std::int64_t keys = std::clamp<std::int64_t>((1 << 18) / (a.kv_heads * (a.k_dim + a.v_dim)), 32, 1024);
-  const at::Tensor q = at::full({batch, a.heads, a.k_dim}, 0.1f), o = at::empty({batch, a.heads, a.v_dim});
-  const at::Tensor k = at::full({batch, keys, a.kv_heads, a.k_dim}, 0.1f).to(kv_type),
-                   v = at::full({batch, keys, a.kv_heads, a.v_dim}, 0.1f).to(kv_type);
-  const at::Tensor lengths = at::full({batch}, keys, at::kLong);
-  const double flops = 2.0 * static_cast<double>(batch * keys * a.heads * (a.k_dim + a.v_dim));
-  rate = flops * best_rate(0.005, [&] { kernels::decode_attention_out(o, q, k, v, lengths); });
-  return rate;
+  const auto keys = std::max<std::int64_t>(static_cast<std::int64_t>(a.keys), 1);
+  const double one = static_cast<double>(keys * a.kv_heads * (a.k_dim + a.v_dim)) * (kv_type == at::kFloat ? 4 : 2);
+  // As many sequences as a step reads in all its layers, but a whole number a thread of those.
+  const double sequences = static_cast<double>(batch) * a.layers;
+  const auto B = static_cast<std::int64_t>(std::max(std::min(sequences, kMostBytes / one), std::min<double>(sequences, at::get_num_threads())));
+  const at::Tensor q = at::full({B, a.heads, a.k_dim}, 0.1f), o = at::empty({B, a.heads, a.v_dim});
+  const at::Tensor k = at::full({B, keys, a.kv_heads, a.k_dim}, 0.1f, at::TensorOptions(kv_type)),
+                   v = at::full({B, keys, a.kv_heads, a.v_dim}, 0.1f, at::TensorOptions(kv_type));
+  const at::Tensor lengths = at::full({B}, keys, at::kLong);
+  const double calls = usual_rate(0.005, [&] { kernels::decode_attention_out(o, q, k, v, lengths); });
+  return sequences / static_cast<double>(B) / calls;
 }
 
-double measured_state_rate(const StateWork& s) {
+double measured_state_seconds(const StateWork& s, std::int64_t batch) {
   const at::NoGradGuard no_grad;
-  static std::map<std::tuple<bool, std::int64_t, std::int64_t, int>, double> known;
-  double& rate = known[{s.ssd, s.channels, s.states, at::get_num_threads()}];
-  if (rate > 0) return rate;
-  // As many channels as keep the states of a thread in its second-level cache.
-  const std::int64_t batch = std::max(at::get_num_threads(), 1), N = s.states;
+  const std::int64_t N = s.states, E = s.channels;
+  const double one = 4.0 * static_cast<double>(E * N), sequences = static_cast<double>(batch) * s.layers;
+  const auto B = static_cast<std::int64_t>(std::max(std::min(sequences, kMostBytes / one), 1.0));
+  double calls = 0;
   if (s.ssd) {
-    const std::int64_t P = s.channels / s.heads, H = std::clamp<std::int64_t>((1 << 16) / (P * N), 1, s.heads);
-    const at::Tensor h = at::zeros({batch, H, P, N}), x = at::ones({batch, H, P}), y = at::empty({batch, H, P}),
-                     dt = at::zeros({batch, H});
-    const at::Tensor A = at::full({H}, -1.0f), B = at::ones({batch, 1, N}), D = at::ones({H}), bias = at::zeros({H});
-    rate = static_cast<double>(batch * H * P * N) *
-           best_rate(0.005, [&] { kernels::ssd_state_update_out(y, h, x, dt, A, B, B, D, bias); });
+    const std::int64_t H = s.heads, P = E / H;
+    const at::Tensor h = at::zeros({B, H, P, N}), x = at::ones({B, H, P}), y = at::empty({B, H, P}), dt = at::zeros({B, H});
+    const at::Tensor A = at::full({H}, -1.0f), b = at::ones({B, 1, N}), D = at::ones({H}), bias = at::zeros({H});
+    calls = usual_rate(0.005, [&] { kernels::ssd_state_update_out(y, h, x, dt, A, b, b, D, bias); });
   } else {
-    const std::int64_t E = std::clamp<std::int64_t>((1 << 16) / N, 16, s.channels);
-    const at::Tensor h = at::zeros({batch, E, N}), u = at::ones({batch, E}), y = at::empty({batch, E}),
-                     A = at::full({E, N}, -1.0f);
-    const at::Tensor B = at::ones({batch, N}), D = at::ones({E}), bias = at::zeros({E});
-    rate = static_cast<double>(batch * E * N) *
-           best_rate(0.005, [&] { kernels::selective_state_update_out(y, h, u, u, A, B, B, D, u, bias); });
+    const at::Tensor h = at::zeros({B, E, N}), u = at::ones({B, E}), y = at::empty({B, E}), A = at::full({E, N}, -1.0f);
+    const at::Tensor b = at::ones({B, N}), D = at::ones({E}), bias = at::zeros({E});
+    calls = usual_rate(0.005, [&] { kernels::selective_state_update_out(y, h, u, u, A, b, b, D, u, bias); });
   }
-  return rate;
+  return sequences / static_cast<double>(B) / calls;
 }
 
 }  // namespace hymba::eval

@@ -1,7 +1,5 @@
 #include "cli/throughput_run.h"
 
-#include <map>
-
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/log.h"
@@ -37,16 +35,15 @@ std::unique_ptr<LanguageModel> make_model(const Design& design, const Throughput
 }
 
 void predict(ThroughputRow& row, const LanguageModel& model, const ThroughputOptions& options) {
-  static std::map<std::int64_t, eval::Device> devices;  // by batch: measured once
   const std::int64_t batch = row.speed.batch;
-  if (devices.count(batch) == 0) devices[batch] = eval::measured_device(batch, options.weight_type);
   const double element = options.weight_type == at::kFloat ? 4 : 2, kv = options.speed.kv_type == at::kFloat ? 4 : 2;
   const auto work = eval::step_work(model, row.speed.context, element);
-  row.predicted = eval::step_time(work, devices[batch], static_cast<double>(batch), kv);
+  const auto device = eval::measured_device(batch, options.weight_type, work.weight_bytes);
+  row.predicted = eval::step_time(work, device, static_cast<double>(batch), kv);
   const auto asked = static_cast<double>(row.speed.batch_asked);
   row.a100_tok_s = asked / eval::step_time(work, eval::a100(), asked, kv).total();
   row.h100_tok_s = asked / eval::step_time(work, eval::h100(), asked, kv).total();
-  row.weight_share = row.speed.decode_tok_s / static_cast<double>(batch) * work.weight_bytes / devices[batch].bandwidth;
+  row.weight_share = row.speed.decode_tok_s / static_cast<double>(batch) * work.weight_bytes / device.bandwidth;
 }
 
 }  // namespace
