@@ -19,8 +19,9 @@ struct Finding {
 
 std::vector<Finding> findings(const std::vector<Record>& records, const std::vector<PaperRow>& paper);
 
-// A section of the page, and a document (docs/findings.md is made by `hymba report ... --findings`).
-std::string findings_html(const std::vector<Finding>& list);
+// A section of the page, and a document (docs/findings.md is made by `hymba report ... --findings`). Both end with the
+// designs, seeds and items of each study.
+std::string findings_html(const std::vector<Finding>& list, const std::vector<Record>& records);
 std::string findings_markdown(const std::vector<Finding>& list, const std::vector<Record>& records);
 
 }  // namespace hymba::reports

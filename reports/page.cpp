@@ -88,7 +88,7 @@ std::string provenance_html(const std::vector<Record>& records) {
 }
 
 std::string studies_html(const std::vector<Figure>& figures, const std::vector<Record>& records, const std::vector<PaperRow>& paper, const std::vector<std::string>& notes) {
-  std::string out = "<div id=\"studies\">" + findings_html(findings(records, paper)), list;
+  std::string out = "<div id=\"studies\">" + findings_html(findings(records, paper), records), list;
   std::size_t left_out = 0;
   for (const auto& figure : figures) {
     const std::string html = figure_html(figure);

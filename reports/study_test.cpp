@@ -151,7 +151,16 @@ TEST(Findings, FollowTheirRulesAndSayWhatWasNotRun) {
     }
   }
   const auto text = findings_markdown(list, invented_studies());
-  EXPECT_EQ(count(text, "\n| "), list.size() + 2);
+  EXPECT_EQ(count(text, "\n| "), list.size() + 2 + 8 + 2);  // and eight studies
+  std::vector<Record> records;
+  const auto add = [&](const char* design, std::uint64_t seed, std::int64_t n) {
+    Record r;
+    r.study = "needle", r.design = design, r.metric = "acc", r.seed = seed, r.n = n;
+    records.push_back(r);
+  };
+  add("row-01", 0, 40), add("row-02", 1, 50), add("row-04", 1, 40), add("mine", 3, 40);
+  EXPECT_NE(findings_markdown({}, records).find("| needle | rows 1-2, 4, mine | 0-1, 3 | 40 to 50 |"), std::string::npos);
+  EXPECT_NE(findings_markdown({}, records).find("| head removal | not run | - | - |"), std::string::npos);
 }
 
 TEST(Pareto, FrontOfTwoQuantities) {
