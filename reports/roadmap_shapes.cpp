@@ -1,10 +1,41 @@
 // What rows of a small size are worth at the paper's shapes: counted ratio and cache, measured throughput.
+#include <fmt/ranges.h>
+
 #include <cmath>
 #include <map>
 
 #include "reports/roadmap.h"
 
 namespace hymba::reports {
+namespace {
+
+// A column holds one size: where a row that was run has nothing at the paper's shapes, all rows show their own size.
+void one_size_a_column(Roadmap& roadmap) {
+  std::vector<std::string> uncounted;
+  bool counted = false, untimed = false;
+  for (const RoadmapRow& row : roadmap.rows) {
+    if (!row.was_run) continue;
+    counted = counted || !std::isnan(row.at_paper.cache_mb);
+    if (std::isnan(row.at_paper.cache_mb)) uncounted.push_back(row.design);
+    untimed = untimed || std::isnan(row.at_paper.decode.value);
+  }
+  for (RoadmapRow& row : roadmap.rows) {
+    PaperShapes& s = row.at_paper;
+    if (!uncounted.empty())
+      s.ratio_text.clear(), s.ratio = s.cache_mb = s.cache_mb_exact = s.params_total = std::nan("");
+    if (untimed) s.decode = {}, s.dtype.clear();
+  }
+  if (counted && !uncounted.empty()) {
+    constexpr std::size_t kNamed = 4;
+    const bool more = uncounted.size() > kNamed;
+    if (more) uncounted.resize(kNamed);
+    roadmap.warnings.push_back(
+        fmt::format("{}{}: no counts at the paper's shapes, so ratio and cache of all rows are of size {}",
+                    fmt::join(uncounted, ", "), more ? " and others" : "", roadmap.size));
+  }
+}
+
+}  // namespace
 
 void add_paper_shapes(Roadmap& roadmap, const std::vector<Record>& records) {
   std::map<std::string, PaperShapes> found;
@@ -14,13 +45,17 @@ void add_paper_shapes(Roadmap& roadmap, const std::vector<Record>& records) {
     if (r.study == "shapes") {
       auto& s = found[r.design];
       if (r.metric == "ratio") s.ratio_text = extra_text(r, "text"), s.ratio = ratio_value(s.ratio_text);
-      if (r.metric == "cache_mb_paper") s.cache_mb = r.value, s.cache_context = static_cast<std::int64_t>(extra_number(r, "context", 0));
+      if (r.metric == "cache_mb_paper")
+        s.cache_mb = r.value, s.cache_context = static_cast<std::int64_t>(extra_number(r, "context", 0));
       if (r.metric == "cache_mb_exact") s.cache_mb_exact = r.value;
       if (r.metric == "params_total") s.params_total = r.value;
     } else if (r.study == "throughput" && r.metric == "decode_tok_s" && std::isfinite(r.value)) {
       // Of several settings that of the paper's: 8000 tokens and the largest batch; of one setting the newest.
       const Record*& kept = fastest[r.design];
-      const auto rank = [](const Record& x) { return std::make_tuple(-std::abs(extra_number(x, "context", 0) - 8000), extra_number(x, "batch_asked", 0), x.time); };
+      const auto rank = [](const Record& x) {
+        return std::make_tuple(-std::abs(extra_number(x, "context", 0) - 8000), extra_number(x, "batch_asked", 0),
+                               x.time);
+      };
       if (kept == nullptr || rank(r) >= rank(*kept)) kept = &r;
     }
   }
@@ -28,7 +63,8 @@ void add_paper_shapes(Roadmap& roadmap, const std::vector<Record>& records) {
     auto& d = found[design].decode;
     d.value = r->value;
     d.low = extra_number(*r, "decode_tok_s_min", r->value), d.high = extra_number(*r, "decode_tok_s_max", r->value);
-    d.batch = static_cast<std::int64_t>(extra_number(*r, "batch", 0)), d.batch_asked = static_cast<std::int64_t>(extra_number(*r, "batch_asked", 0));
+    d.batch = static_cast<std::int64_t>(extra_number(*r, "batch", 0)),
+    d.batch_asked = static_cast<std::int64_t>(extra_number(*r, "batch_asked", 0));
     d.context = static_cast<std::int64_t>(extra_number(*r, "context", 0));
     found[design].dtype = extra_text(*r, "dtype");
   }
@@ -36,16 +72,24 @@ void add_paper_shapes(Roadmap& roadmap, const std::vector<Record>& records) {
     const auto it = found.find(row.design);
     if (it != found.end()) row.at_paper = it->second;
   }
+  one_size_a_column(roadmap);
 }
 
 double shown_ratio(const RoadmapRow& row) { return std::isnan(row.at_paper.ratio) ? row.ratio : row.at_paper.ratio; }
-std::string shown_ratio_text(const RoadmapRow& row) { return row.at_paper.ratio_text.empty() ? row.ratio_text : row.at_paper.ratio_text; }
-double shown_cache(const RoadmapRow& row) { return std::isnan(row.at_paper.cache_mb) ? row.cache_mb_paper : row.at_paper.cache_mb; }
-double shown_decode(const RoadmapRow& row) { return std::isnan(row.at_paper.decode.value) ? row.decode.value : row.at_paper.decode.value; }
+std::string shown_ratio_text(const RoadmapRow& row) {
+  return row.at_paper.ratio_text.empty() ? row.ratio_text : row.at_paper.ratio_text;
+}
+double shown_cache(const RoadmapRow& row) {
+  return std::isnan(row.at_paper.cache_mb) ? row.cache_mb_paper : row.at_paper.cache_mb;
+}
+double shown_decode(const RoadmapRow& row) {
+  return std::isnan(row.at_paper.decode.value) ? row.decode.value : row.at_paper.decode.value;
+}
 
 std::string shapes_note(const Roadmap& roadmap) {
   bool counted = false, timed = false;
-  for (const RoadmapRow& row : roadmap.rows) counted = counted || !std::isnan(row.at_paper.cache_mb), timed = timed || !std::isnan(row.at_paper.decode.value);
+  for (const RoadmapRow& row : roadmap.rows)
+    counted = counted || !std::isnan(row.at_paper.cache_mb), timed = timed || !std::isnan(row.at_paper.decode.value);
   if (roadmap.size == "paper" || !(counted || timed)) return "";
   return counted && timed ? "Ratio, cache and decode speed: the paper's shapes. "
          : counted        ? "Ratio and cache: the paper's shapes, by counting. "

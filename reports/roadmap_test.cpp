@@ -158,6 +158,14 @@ TEST(Roadmap, ColumnsOfThePapersShapesStandInTheTable) {
   EXPECT_EQ(shown_decode(row), 55);
   EXPECT_EQ(row.cache_mb_paper, 39.42);
   EXPECT_NE(roadmap_markdown(build_roadmap(records, paper_rows())).find("Ratio, cache and decode speed: the paper's shapes."), std::string::npos);
+
+  // One row without them, and the columns are of the size that was run.
+  for (const Record& r : design_records("odd", 0, 0, 0.4, 0.3)) records.push_back(r);
+  const auto mixed = build_roadmap(records, paper_rows());
+  EXPECT_EQ(shown_cache(row_of(mixed, "row-01")), 39.42);
+  EXPECT_EQ(shown_decode(row_of(mixed, "row-01")), row.decode.value);
+  ASSERT_EQ(mixed.warnings.size(), 1u);
+  EXPECT_NE(mixed.warnings[0].find("odd: no counts at the paper's shapes"), std::string::npos) << mixed.warnings[0];
 }
 
 TEST(Roadmap, CurvePointsDoNotCountInSuites) {
