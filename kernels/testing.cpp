@@ -57,6 +57,33 @@ void expect_close(const std::string& what, const at::Tensor& actual, const at::T
   EXPECT_LE(error, (tolerance > 0 ? tolerance : 1e-5) * std::max(floor, size)) << what << ", largest value " << size;
 }
 
+std::vector<at::Tensor> plain_path(const std::function<std::vector<at::Tensor>(const std::vector<at::Tensor>&)>& f,
+                                   const std::vector<at::Tensor>& inputs, at::ScalarType type,
+                                   const std::vector<at::Tensor>& grad_outputs) {
+  std::vector<at::Tensor> x, upstream;
+  for (const at::Tensor& t : inputs) {
+    x.push_back(t.defined() ? t.detach().to(at::kCPU, type, false, true).requires_grad_() : at::Tensor());
+  }
+  for (const at::Tensor& t : grad_outputs) upstream.push_back(t.to(at::kCPU, type));
+  std::vector<at::Tensor> out = f(x);
+  const auto grads = gradients(out, x, upstream);
+  out.insert(out.end(), grads.begin(), grads.end());
+  return out;
+}
+
+void expect_close_as_plain(const std::string& what, const at::Tensor& actual, const at::Tensor& expected,
+                           const at::Tensor& plain, double floor, double epsilon) {
+  ASSERT_EQ(actual.defined(), expected.defined()) << what;
+  ASSERT_EQ(plain.defined(), expected.defined()) << what;
+  if (!actual.defined() || actual.numel() == 0 || !actual.is_cpu()) return;
+  ASSERT_EQ(plain.sizes(), expected.sizes()) << what;
+  const at::Tensor e = expected.detach().to(at::kDouble);
+  const auto error = [&](const at::Tensor& t) { return (t.detach().to(at::kDouble) - e).abs().max().item<double>(); };
+  const double size = std::max(floor, e.abs().max().item<double>());
+  EXPECT_LE(error(actual), 2 * error(plain) + epsilon * size)
+      << what << ", largest value " << size << ", plain " << error(plain);
+}
+
 void expect_equal(const std::string& what, const at::Tensor& a, const at::Tensor& b) {
   ASSERT_EQ(a.defined(), b.defined()) << what;
   if (a.defined()) {

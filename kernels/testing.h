@@ -28,6 +28,18 @@ at::Tensor random(Rng& rng, at::IntArrayRef sizes, double scale = 1, double shif
 void expect_close(const std::string& what, const at::Tensor& actual, const at::Tensor& expected, double tolerance = 0,
                   double floor = 1e-3);
 
+// The same functions by ATen's own operations, one after the other, in the type of its inputs on the CPU: what a model
+// without our kernels would run. `f` maps inputs to outputs; returns those and the gradients of the inputs.
+std::vector<at::Tensor> plain_path(const std::function<std::vector<at::Tensor>(const std::vector<at::Tensor>&)>& f,
+                                   const std::vector<at::Tensor>& inputs, at::ScalarType type,
+                                   const std::vector<at::Tensor>& grad_outputs);
+
+// On the CPU: max |actual - expected| <= 2 max |plain - expected| + epsilon max(floor, max |expected|), with `plain`
+// the plain path in float32. No kernel may lose more than twice what summing in another order loses, and 32 units in
+// the last place.
+void expect_close_as_plain(const std::string& what, const at::Tensor& actual, const at::Tensor& expected,
+                           const at::Tensor& plain, double floor = 1e-3, double epsilon = 4e-6);
+
 // max |actual - expected| / max(1e-3, max |expected|).
 double relative_error(const at::Tensor& actual, const at::Tensor& expected);
 

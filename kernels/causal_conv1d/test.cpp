@@ -1,4 +1,7 @@
 #include <ATen/ops/cat.h>
+#include <ATen/ops/conv1d.h>
+#include <ATen/ops/silu.h>
+#include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 
@@ -45,6 +48,16 @@ Tensors run_all(const Case& c, const Tensors& inputs, at::ScalarType type) {
   return out;
 }
 
+Tensors plain(const Tensors& x, bool silu) {
+  const std::int64_t taps = x[1].size(1), L = x[0].size(1);
+  const at::Tensor before = x[3].defined() ? x[3] : at::zeros({x[0].size(0), taps - 1, x[0].size(2)}, x[0].options());
+  const at::Tensor all = at::cat({before, x[0]}, 1);
+  const at::Tensor y = at::conv1d(all.transpose(1, 2), x[1].unsqueeze(1), x[2], at::IntArrayRef{1}, at::IntArrayRef{0},
+                                  at::IntArrayRef{1}, x[1].size(0))
+                           .transpose(1, 2);
+  return {silu ? at::silu(y) : y, all.narrow(1, L, taps - 1)};
+}
+
 // One sequence and few channels are cut into spans of time: rows at their edges, the last one short.
 TEST(CausalConv1d, SpansOfTimeMatchTheReferenceOnAnyNumberOfThreads) {
   for (const Case& c :
@@ -65,9 +78,18 @@ TEST(CausalConv1d, SpansOfTimeMatchTheReferenceOnAnyNumberOfThreads) {
 TEST(CausalConv1d, MatchesReferenceWithAllGradients) {
   for (const Case& c : conv::test_cases()) {
     const Tensors x = make_inputs(c), expected = run_all(c, x, at::kDouble);
+    const auto other = [&](at::ScalarType type) {
+      return testing::plain_path([&](const Tensors& t) { return plain(t, c.silu); }, x, type, grad_outputs(c, type));
+    };
+    const Tensors in_double = other(at::kDouble), in_float = other(at::kFloat);
+    for (std::size_t i = 0; i < expected.size(); ++i)
+      expect_close(c.name() + " defined twice", in_double[i], expected[i], 1e-10);
     testing::for_each_isa([&] {
       const testing::NanMemory nan;
       const Tensors actual = run_all(c, x, at::kFloat), again = run_all(c, x, at::kFloat);
+      for (std::size_t i = 0; i < actual.size(); ++i) {
+        testing::expect_close_as_plain(fmt::format("{} tensor {}", c.name(), i), actual[i], expected[i], in_float[i]);
+      }
       expect_close(c.name() + " y", actual[0], expected[0], 2e-6);
       expect_equal(c.name() + " state", actual[1], expected[1].to(at::kFloat));
       for (int i = 0; i < 4; ++i) {

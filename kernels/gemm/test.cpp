@@ -1,3 +1,4 @@
+#include <ATen/TensorOperators.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -23,7 +24,7 @@ Tensors run_all(const Tensors& inputs, at::ScalarType type, bool residual) {
   Tensors x = testing::leaves(inputs, type);
   Rng rng(3);
   if (!residual) x.pop_back();
-  const at::Tensor y = linear(x[0], x[1], residual ? x[2] : at::Tensor());
+  const at::Tensor y = kernels::linear(x[0], x[1], residual ? x[2] : at::Tensor());
   Tensors all = testing::gradients({y}, x, {random(rng, y.sizes()).to(type)});
   all.insert(all.begin(), y);
   return all;
@@ -33,12 +34,21 @@ TEST(Linear, MatchesReferenceWithAllGradients) {
   for (const auto& c : gemm::test_cases()) {
     for (const bool residual : {false, true}) {
       const Tensors x = make_inputs(c), expected = run_all(x, at::kDouble, residual);
+      Rng rng(3);
+      const at::Tensor grad = random(rng, expected[0].sizes());
+      const Tensors plain = testing::plain_path(
+          [&](const Tensors& t) {
+            const at::Tensor y = t[0].matmul(t[1].t());
+            return Tensors{residual ? t[2] + y : y};
+          },
+          residual ? x : Tensors{x[0], x[1]}, at::kFloat, {grad});
       testing::for_each_isa([&] {
         const testing::NanMemory nan;
         const Tensors actual = run_all(x, at::kFloat, residual), again = run_all(x, at::kFloat, residual);
         for (std::size_t i = 0; i < actual.size(); ++i) {
           const std::string what = fmt::format("{} x {} x {}, tensor {}", c.rows, c.inputs, c.outputs, i);
           expect_close(what, actual[i], expected[i], 2e-6);
+          testing::expect_close_as_plain(what, actual[i], expected[i], plain[i]);
           expect_equal(what + ", again", actual[i], again[i]);
         }
       });
@@ -47,19 +57,21 @@ TEST(Linear, MatchesReferenceWithAllGradients) {
 }
 
 TEST(Linear, ReferenceGradientsMatchFiniteDifferences) {
-  testing::check_gradients([](const Tensors& x) { return Tensors{linear(x[0], x[1], x[2])}; }, make_inputs({5, 3, 4}));
+  testing::check_gradients([](const Tensors& x) { return Tensors{kernels::linear(x[0], x[1], x[2])}; }, make_inputs({5, 3, 4}));
 }
 
 TEST(Linear, SlicesGiveTheSame) {
   const Tensors x = make_inputs({37, 20, 33});
-  expect_equal("slice", linear(testing::as_slice(x[0]), testing::as_slice(x[1]), testing::as_slice(x[2])), linear(x[0], x[1], x[2]));
-  expect_equal("axes", linear(x[0].view({1, 37, 20}), x[1]).view({37, 33}), linear(x[0], x[1]));
+  expect_equal("slice", linear(testing::as_slice(x[0]), testing::as_slice(x[1]), testing::as_slice(x[2])),
+               kernels::linear(x[0], x[1], x[2]));
+  expect_equal("axes", kernels::linear(x[0].view({1, 37, 20}), x[1]).view({37, 33}), kernels::linear(x[0], x[1]));
 }
 
 TEST(Linear, BadArgumentsNameOpAndArgument) {
   const Tensors x = make_inputs({2, 8, 4});
-  testing::expect_user_error([&] { linear(x[0], x[1].narrow(1, 0, 7)); }, "[linear] weight_OI", "expected float32 [4, 8], got float32 [4, 7]");
-  testing::expect_user_error([&] { linear(x[0], x[1], x[0]); }, "[linear] residual", "expected float32 [2, 4]");
+  testing::expect_user_error([&] { kernels::linear(x[0], x[1].narrow(1, 0, 7)); }, "[linear] weight_OI",
+                             "expected float32 [4, 8], got float32 [4, 7]");
+  testing::expect_user_error([&] { kernels::linear(x[0], x[1], x[0]); }, "[linear] residual", "expected float32 [2, 4]");
 }
 
 }  // namespace

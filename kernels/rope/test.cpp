@@ -1,4 +1,7 @@
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
@@ -23,6 +26,17 @@ at::Tensor make_input(const Case& c, std::uint64_t seed = 3) {
   return random(rng, {c.B, c.L, c.H, c.P});
 }
 
+// Angles in double, their sines and cosines rounded to the type of x.
+at::Tensor plain(const at::Tensor& x, std::int64_t pos0) {
+  const std::int64_t L = x.size(1), half = x.size(3) / 2;
+  const at::Tensor positions = at::arange(pos0, pos0 + L).to(at::kDouble);
+  const at::Tensor angle =
+      (positions.unsqueeze(1) * at::tensor(rope_frequencies(kBase, x.size(3)), at::kDouble)).unsqueeze(1);
+  const at::Tensor cos = angle.cos().to(x.scalar_type()), sin = angle.sin().to(x.scalar_type());
+  const at::Tensor a = x.narrow(3, 0, half), b = x.narrow(3, half, half);
+  return at::cat({a * cos - b * sin, b * cos + a * sin}, 3);
+}
+
 TEST(Rope, MatchesReferenceWithItsGradient) {
   for (const Case& c : rope_detail::test_cases()) {
     const at::Tensor grad = make_input(c, 4);
@@ -32,9 +46,18 @@ TEST(Rope, MatchesReferenceWithItsGradient) {
       return std::vector{y, testing::gradients({y}, x, {grad.to(type)})[0]};
     };
     const auto expected = all(at::kDouble);
+    const auto other = [&](at::ScalarType type) {
+      return testing::plain_path([&](const std::vector<at::Tensor>& t) { return std::vector{plain(t[0], c.pos0)}; },
+                                 {make_input(c)}, type, {grad});
+    };
+    const auto in_double = other(at::kDouble), in_float = other(at::kFloat);
     testing::for_each_isa([&] {
       const testing::NanMemory nan;
       const auto actual = all(at::kFloat);
+      for (std::size_t i = 0; i < actual.size(); ++i) {
+        expect_close(c.name() + " defined twice", in_double[i], expected[i], 1e-10);
+        testing::expect_close_as_plain(fmt::format("{} tensor {}", c.name(), i), actual[i], expected[i], in_float[i]);
+      }
       expect_close(c.name() + " y", actual[0], expected[0], 1e-6);
       expect_close(c.name() + " gradient", actual[1], expected[1], 1e-6);
       const at::Tensor x = testing::leaves({make_input(c)}, at::kFloat)[0].detach();

@@ -1,6 +1,11 @@
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/silu.h>
+#include <ATen/ops/softplus.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 
@@ -62,13 +67,46 @@ void compare(const std::string& what, const Tensors& actual, const Tensors& expe
   }
 }
 
+// One step after the other.
+Tensors plain(const Tensors& x, bool softplus) {
+  const at::Tensor &u = x[0], shifted = x[7].defined() ? x[1] + x[7] : x[1],
+                   dt = softplus ? at::softplus(shifted) : shifted;
+  const auto channels = [&](const at::Tensor& t) {  // a row for each channel
+    const at::Tensor groups = t.dim() == 3 ? t.unsqueeze(2) : t;
+    return groups.repeat_interleave(u.size(2) / groups.size(2), 2);
+  };
+  const at::Tensor B = channels(x[3]), C = channels(x[4]);
+  at::Tensor h = x[8].defined() ? x[8] : at::zeros({u.size(0), u.size(2), x[2].size(1)}, u.options());
+  Tensors y;
+  for (std::int64_t t = 0; t < u.size(1); ++t) {
+    const at::Tensor step = dt.select(1, t).unsqueeze(-1);
+    h = (step * x[2]).exp() * h + step * u.select(1, t).unsqueeze(-1) * B.select(1, t);
+    y.push_back((h * C.select(1, t)).sum(-1));
+  }
+  at::Tensor out = at::stack(y, 1);
+  if (x[5].defined()) out = out + x[5] * u;
+  if (x[6].defined()) out = out * at::silu(x[6]);
+  return {out, h};
+}
+
 TEST(SelectiveScan, MatchesReferenceWithAllGradients) {
   for (const Case& c : scan::test_cases()) {
     const Tensors x = make_inputs(c);
     const Tensors expected = run_all(testing::leaves(x, at::kDouble), c.softplus, grad_outputs(c, at::kDouble));
+    const auto other = [&](at::ScalarType type) {
+      return testing::plain_path([&](const Tensors& t) { return plain(t, c.softplus); }, x, type,
+                                 grad_outputs(c, type));
+    };
+    const Tensors in_double = other(at::kDouble), in_float = other(at::kFloat);
+    for (std::size_t i = 0; i < expected.size(); ++i)
+      expect_close(c.name() + " defined twice", in_double[i], expected[i], 1e-8);
     testing::for_each_isa([&] {
       const testing::NanMemory nan;
-      compare(c.name(), run_all(testing::leaves(x, at::kFloat), c.softplus, grad_outputs(c, at::kFloat)), expected);
+      const Tensors actual = run_all(testing::leaves(x, at::kFloat), c.softplus, grad_outputs(c, at::kFloat));
+      compare(c.name(), actual, expected);
+      for (std::size_t i = 0; i < actual.size(); ++i) {
+        testing::expect_close_as_plain(fmt::format("{} tensor {}", c.name(), i), actual[i], expected[i], in_float[i]);
+      }
       const c10::AutoGradMode no_grad(false);
       const Tensors inference = run(x, c.softplus);
       expect_close(c.name() + " y, inference", inference[0], expected[0]);

@@ -1,4 +1,8 @@
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/softplus.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 
@@ -59,13 +63,43 @@ void compare(const std::string& what, const Tensors& actual, const Tensors& expe
   }
 }
 
+// One step after the other.
+Tensors plain(const Tensors& t, const SsdOptions& o) {
+  const at::Tensor &x = t[0], shifted = t[6].defined() ? t[1] + t[6] : t[1];
+  const at::Tensor dt = (o.softplus ? at::softplus(shifted) : shifted).clamp(o.dt_min, o.dt_max);
+  const std::int64_t group = x.size(2) / t[3].size(2);
+  const at::Tensor B = t[3].repeat_interleave(group, 2), C = t[4].repeat_interleave(group, 2);
+  at::Tensor h = t[7].defined() ? t[7] : at::zeros({x.size(0), x.size(2), x.size(3), B.size(3)}, x.options());
+  Tensors y;
+  for (std::int64_t l = 0; l < x.size(1); ++l) {
+    const at::Tensor step = dt.select(1, l), input = step.unsqueeze(-1) * x.select(1, l);
+    h = (step * t[2]).exp().unsqueeze(-1).unsqueeze(-1) * h + input.unsqueeze(-1) * B.select(1, l).unsqueeze(-2);
+    y.push_back((h * C.select(1, l).unsqueeze(-2)).sum(-1));
+  }
+  const at::Tensor out = at::stack(y, 1);
+  return {t[5].defined() ? out + t[5].unsqueeze(-1) * x : out, h};
+}
+
 TEST(Ssd, MatchesReferenceWithAllGradients) {
   for (const Case& c : ssd_detail::test_cases()) {
     const Tensors t = make_inputs(c);
     const Tensors expected = run_all(testing::leaves(t, at::kDouble), options_of(c), upstream(c, at::kDouble));
+    const auto other = [&](at::ScalarType type) {
+      return testing::plain_path([&](const Tensors& x) { return plain(x, options_of(c)); }, t, type, upstream(c, type));
+    };
+    const Tensors in_double = other(at::kDouble), in_float = other(at::kFloat);
+    for (std::size_t i = 0; i < expected.size(); ++i)
+      expect_close(c.name() + " defined twice", in_double[i], expected[i], 1e-8);
     testing::for_each_isa([&] {
       const testing::NanMemory nan;
-      compare(c.name(), run_all(testing::leaves(t, at::kFloat), options_of(c), upstream(c, at::kFloat)), expected);
+      const Tensors actual = run_all(testing::leaves(t, at::kFloat), options_of(c), upstream(c, at::kFloat));
+      compare(c.name(), actual, expected);
+      for (std::size_t i = 0; i < actual.size(); ++i) {
+        // Gradients of A and dt_bias are sums of pairs over the whole chunk, most of which cancels.
+        const double epsilon = i == 4 || i == 8 ? 1.5e-5 : 4e-6;
+        testing::expect_close_as_plain(fmt::format("{} tensor {}", c.name(), i), actual[i], expected[i], in_float[i],
+                                       1e-3, epsilon);
+      }
       const c10::AutoGradMode no_gradient(false);
       const Tensors inference = run(t, options_of(c));
       expect_close(c.name() + " y, inference", inference[0], expected[0]);

@@ -1,3 +1,5 @@
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/silu.h>
 #include <ATen/ops/zeros_like.h>
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
@@ -32,9 +34,22 @@ TEST(Swiglu, MatchesReferenceWithGradient) {
   for (const Sizes& sizes : gate::test_cases()) {
     const at::Tensor x = make_input(sizes);
     const Tensors expected = run_all(x, at::kDouble);
+    Rng rng(3);
+    const at::Tensor grad = random(rng, expected[0].sizes());
+    const auto other = [&](at::ScalarType type) {
+      const auto half = x.size(-1) / 2;
+      return testing::plain_path(
+          [&](const Tensors& t) { return Tensors{at::silu(t[0].narrow(-1, 0, half)) * t[0].narrow(-1, half, half)}; },
+          {x}, type, {grad});
+    };
+    const Tensors in_double = other(at::kDouble), in_float = other(at::kFloat);
     testing::for_each_isa([&] {
       const testing::NanMemory nan;
       const Tensors actual = run_all(x, at::kFloat);
+      for (std::size_t i = 0; i < actual.size(); ++i) {
+        expect_close(fmt::format("{} tensor {} defined twice", sizes, i), in_double[i], expected[i], 1e-10);
+        testing::expect_close_as_plain(fmt::format("{} tensor {}", sizes, i), actual[i], expected[i], in_float[i]);
+      }
       expect_close(fmt::format("{} y", sizes), actual[0], expected[0], 1e-6);
       expect_close(fmt::format("{} gradient", sizes), actual[1], expected[1], 1e-6);
     });

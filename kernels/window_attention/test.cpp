@@ -1,7 +1,12 @@
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
 
 #include "kernels/testing.h"
 #include "kernels/window_attention/cases.h"
@@ -49,13 +54,37 @@ void compare(const std::string& what, const Tensors& actual, const Tensors& expe
   for (int i = 0; i < 3; ++i) expect_close(what + " gradient of " + kNames[i], actual[1 + i], expected[1 + i], 2e-5, 1);
 }
 
+// The whole matrix of scores, masked.
+Tensors plain(const Tensors& x, const WindowAttentionOptions& o) {
+  const std::int64_t group = x[0].size(2) / x[1].size(2), L = x[0].size(1);
+  const auto heads = [&](const at::Tensor& t) { return t.repeat_interleave(group, 2).transpose(1, 2); };
+  const at::Tensor at = at::arange(L), distance = at.unsqueeze(1) - at.unsqueeze(0);
+  at::Tensor hidden = distance < 0;
+  if (o.window >= 0) hidden = hidden.logical_or((distance >= o.window).logical_and(at >= o.prefix));
+  const at::Tensor scores =
+      x[0].transpose(1, 2).matmul(heads(x[1]).transpose(2, 3)) / std::sqrt(static_cast<double>(x[0].size(3)));
+  const at::Tensor weights = scores.masked_fill(hidden, -std::numeric_limits<double>::infinity()).softmax(-1);
+  return {weights.matmul(heads(x[2])).transpose(1, 2)};
+}
+
 TEST(WindowAttention, MatchesReferenceWithAllGradients) {
   for (const Case& c : window_attention_detail::test_cases()) {
     const Tensors x = make_inputs(c);
     const Tensors expected = run_all(testing::leaves(x, at::kDouble), options_of(c), upstream(c));
+    const auto other = [&](at::ScalarType type) {
+      return testing::plain_path([&](const Tensors& t) { return plain(t, options_of(c)); }, x, type, {upstream(c)});
+    };
+    const Tensors in_double = other(at::kDouble), in_float = other(at::kFloat);
+    for (std::size_t i = 0; i < expected.size(); ++i)
+      expect_close(c.name() + " defined twice", in_double[i], expected[i], 1e-10, 1);
     testing::for_each_isa([&] {
       const testing::NanMemory nan;
-      compare(c.name(), run_all(testing::leaves(x, at::kFloat), options_of(c), upstream(c)), expected);
+      const Tensors actual = run_all(testing::leaves(x, at::kFloat), options_of(c), upstream(c));
+      compare(c.name(), actual, expected);
+      for (std::size_t i = 0; i < actual.size(); ++i) {
+        testing::expect_close_as_plain(fmt::format("{} tensor {}", c.name(), i), actual[i], expected[i], in_float[i],
+                                       1);
+      }
     });
   }
 }
