@@ -240,6 +240,22 @@ TEST(OddInput, ModelsWithoutACommonTask) {
   EXPECT_EQ(slip.err.find("eval task="), std::string::npos) << "scored before the second argument was looked at: " << slip.err;
 }
 
+TEST(OddInput, AGivenTokenizerMakesAWorldsModelReadText) {
+  const auto model = trained("reader", "6 --steps 2"), folder = scratch("reader_data");
+  std::string text;
+  for (int i = 0; i < 100; ++i) text += fmt::format("The number {} comes before the number {}.\n", i, i + 1);
+  write_file_atomic(folder / "numbers.txt", text);
+  write_file_atomic(folder / "arc_easy.jsonl", "{\"query\": \"Question: a?\", \"choices\": [\"b\", \"c\"], \"gold\": 1}\n");
+  const auto attention = fmt::format("attention {} --length 16 --prompts 2 --data text={} --out {}", model.string(), (folder / "numbers.txt").string(), scratch("reader_out").string());
+  EXPECT_MISTAKE(attention, "knows the synthetic world's words alone");
+  const auto eval = fmt::format("eval {} --tasks arc_easy --data {}", model.string(), folder.string());
+  EXPECT_MISTAKE(eval, "knows the synthetic world's words alone");
+  for (const auto& command : {attention, eval}) {
+    const auto read = run(command + " --tokenizer bytes");
+    EXPECT_EQ(read.code, 0) << read.err;
+  }
+}
+
 TEST(OddInput, ResultsThatContradictThemselvesOrAreDamaged) {
   const auto out = scratch("results"), damaged = scratch("damaged"), page = scratch("odd.html");
   ASSERT_EQ(run("roadmap --size smoke --rows 1 --limit 8 --train.tokens=3000 --out " + out.string()).code, 0);

@@ -120,7 +120,8 @@ EvalRun evaluate(const LoadedModel& loaded, const std::string& path, const EvalS
   scoring.batch_rows = settings.batch;
   eval::ModelScorer model(*loaded.model, scoring);
   CountingScorer scorer(model);
-  for (auto& task : is_world_spec(loaded.state.tokenizer) ? world_items(loaded, settings) : real_items(settings)) {
+  const bool world = settings.tokenizer.empty() && is_world_spec(loaded.state.tokenizer);
+  for (auto& task : world ? world_items(loaded, settings) : real_items(settings)) {
     eval::RunOptions options;
     options.max_length = run.max_length;
     options.shots = settings.shots;
