@@ -256,6 +256,19 @@ TEST(OddInput, AGivenTokenizerMakesAWorldsModelReadText) {
   }
 }
 
+// Cutting a cell to fit 120 columns took the upper ends of the intervals away.
+TEST(OddInput, IntervalsAreWholeInANarrowTable) {
+  const auto a = scratch("interval_a"), b = scratch("interval_b");
+  for (const auto& [folder, right] : {std::pair{a, 0.0}, std::pair{b, 1.0}}) {
+    std::string lines;
+    for (int i = 0; i < 30; ++i) lines += fmt::format("{{\"id\":\"{}\",\"doc_id\":{},\"acc\":{},\"acc_norm\":{},\"metrics\":[\"acc\",\"acc_norm\"]}}\n", i, i, i % 3 == 0 ? right : 0.0, i % 2);
+    write_file_atomic(folder / "samples_arc_challenge.jsonl", lines);
+  }
+  const auto compared = run(fmt::format("compare {} {}", a.string(), b.string()));
+  ASSERT_EQ(compared.code, 0) << compared.err;
+  EXPECT_EQ(compared.out.find("…"), std::string::npos) << compared.out;
+}
+
 TEST(OddInput, ResultsThatContradictThemselvesOrAreDamaged) {
   const auto out = scratch("results"), damaged = scratch("damaged"), page = scratch("odd.html");
   ASSERT_EQ(run("roadmap --size smoke --rows 1 --limit 8 --train.tokens=3000 --out " + out.string()).code, 0);
