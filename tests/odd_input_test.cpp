@@ -160,12 +160,23 @@ TEST_F(DamagedModel, TensorsAreNamedWithWhatWasExpected) {
   EXPECT_MISTAKE(generate(), name, "nan at element 3");
 }
 
+TEST_F(DamagedModel, AHeadOfItsOwnIsNotTied) {
+  ASSERT_EQ(config["tie_word_embeddings"], true);
+  auto changed = tensors;
+  changed["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone();
+  write_tensors(changed);
+  EXPECT_EQ(run(generate()).code, 0);  // the same tensor twice
+  changed["lm_head.weight"][0][0] += 1;
+  write_tensors(changed);
+  EXPECT_MISTAKE(generate(), "lm_head.weight", "differs from 'model.embed_tokens.weight'", "tie_word_embeddings");
+}
+
 TEST_F(DamagedModel, ShardsIndexAndConfig) {
   nlohmann::json map = nlohmann::json::object();
   for (const auto& [name, tensor] : tensors) map[name] = "model-00001-of-00001.safetensors";
   const auto index = folder / "model.safetensors.index.json";
   fs::rename(folder / "model.safetensors", folder / "model-00001-of-00001.safetensors");
-  EXPECT_MISTAKE(generate(), "no model.safetensors");
+  EXPECT_MISTAKE(generate(), "no model.safetensors", "model-00001-of-00001.safetensors", "without its index");
   write_file_atomic(index, nlohmann::json{{"weight_map", map}}.dump());
   EXPECT_EQ(run(generate()).code, 0);
   map["model.norm.weight"] = "model-00002-of-00002.safetensors";
@@ -179,6 +190,9 @@ TEST_F(DamagedModel, ShardsIndexAndConfig) {
   changed["model_type"] = "nonsense";
   write_config(changed);
   EXPECT_MISTAKE(generate(), "config.json", "nonsense", "llama");
+  changed.erase("model_type");
+  write_config(changed);
+  EXPECT_MISTAKE(generate(), "config.json", "model_type is missing", "llama");
   changed = config;
   changed["hidden_size"] = 2 * config["hidden_size"].get<int>();
   write_config(changed);
