@@ -237,6 +237,14 @@ TEST_F(TaskErrors, DefinitionsNameFileStanzaAndKey) {
   EXPECT_EQ(select_tasks(all_tasks(), "piqa, grammar").size(), 3u);
 }
 
+// The harness lets the two tasks of one form go on differently far.
+TEST(TaskFiles, SwdeStopsAtTheLine) {
+  const auto tasks = all_tasks();
+  EXPECT_EQ(find_task(tasks, "swde").max_new_tokens, 48);
+  EXPECT_EQ(find_task(tasks, "swde").until, std::vector<std::string>{"\n"});
+  EXPECT_EQ(find_task(tasks, "squad_completion").max_new_tokens, 256);
+}
+
 TEST_F(TaskErrors, DataNamesFileAndLine) {
   const std::string good = R"({"q": "x", "c": ["a", "b"], "g": 1})" "\n";
   EXPECT_EQ(of(kGood, "d.jsonl", good), "no error");
