@@ -115,6 +115,14 @@ TEST(TaskFiles, EveryTaskReadsItsData) {
       EXPECT_EQ(hash_items(some.items), expected.hash) << fmt::format("items changed: {{\"{}\", {}, 0x{}ULL}}", task.name,
                                                                  all.records, hex64(hash_items(some.items)));
     }
+    LoadOptions grouped = options;
+    grouped.limit = 2;
+    grouped.limit_groups = true;
+    std::map<std::string, int> left, there;
+    for (const auto& item : all.items) ++there[item.group];
+    for (const auto& item : load_task(task, data, grouped).items) ++left[item.group];
+    EXPECT_EQ(left.size(), there.size());  // the harness limits subtasks: no subject and no paradigm is left out
+    for (const auto& [group, count] : left) EXPECT_EQ(count, std::min(there[group], 2)) << group;
     options.seed = 7;
     EXPECT_EQ(hash_items(load_task(task, data, options).items), hash_items(load_task(task, data, options).items));
     for (const auto& item : all.items) {
@@ -229,17 +237,27 @@ TEST_F(TaskErrors, DefinitionsNameFileStanzaAndKey) {
   EXPECT_EQ(select_tasks(all_tasks(), "piqa, grammar").size(), 3u);
 }
 
+// The harness lets the two tasks of one form go on differently far.
+TEST(TaskFiles, SwdeStopsAtTheLine) {
+  const auto tasks = all_tasks();
+  EXPECT_EQ(find_task(tasks, "swde").max_new_tokens, 48);
+  EXPECT_EQ(find_task(tasks, "swde").until, std::vector<std::string>{"\n"});
+  EXPECT_EQ(find_task(tasks, "squad_completion").max_new_tokens, 256);
+}
+
 TEST_F(TaskErrors, DataNamesFileAndLine) {
   const std::string good = R"({"q": "x", "c": ["a", "b"], "g": 1})" "\n";
   EXPECT_EQ(of(kGood, "d.jsonl", good), "no error");
   EXPECT_HAS(of(kGood, "other.jsonl", good), "no error");  // d.jsonl is still there
   fs::remove(folder_ / "d.jsonl");
-  EXPECT_HAS(of(kGood, "other.jsonl", good), "looked for d.jsonl");
+  EXPECT_HAS(of(kGood, "other.jsonl", good), "looked for d.jsonl, t.jsonl, t/test.jsonl");
+  EXPECT_HAS(of("files = t.jsonl\na.context = {q}\na.choices = {c}\na.gold = {g}\n", "other.jsonl", good), "looked for t.jsonl, t/test.jsonl");
   EXPECT_HAS(of(kGood, "d.jsonl", good + "{\"q\": \n"), "d.jsonl:2: expected one JSON object");
   EXPECT_HAS(of(kGood, "d.jsonl", good + "[1]\n"), "d.jsonl:2: expected a JSON object, found array");
   EXPECT_HAS(of(kGood, "d.jsonl", ""), "an empty file");
   EXPECT_HAS(of(kGood, "d.jsonl", R"({"q": "x", "c": ["a", "b"]})"), "lacks \"g\"");
-  EXPECT_HAS(of(kGood, "d.jsonl", R"({"q": "x", "c": ["a", "b"], "g": 2})"), "one of 2 choices, found number 2");
+  EXPECT_HAS(of(kGood, "d.jsonl", R"({"q": "x", "c": ["a", "b"], "g": 2})"), "one of 2 choices, 0 to 1, found 2");
+  EXPECT_HAS(of(std::string(kGood) + "a.gold_base = 1\n", "d.jsonl", R"({"q": "x", "c": ["a", "b"], "g": 3})"), "1 to 2, found 3");
   EXPECT_HAS(of(kGood, "d.jsonl", R"({"q": "x", "c": ["a"], "g": 0})"), "at least two choices");
   EXPECT_HAS(of(kGood, "d.jsonl", R"({"q": "x", "c": ["a", 3], "g": 0})"), "a list of texts");
   EXPECT_HAS(of(kGood, "d.jsonl", "{\"q\": \"\xff\"}\n"), "UTF-8");

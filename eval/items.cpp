@@ -90,8 +90,9 @@ int gold_of(const RecordShape& shape, const RecordRow& row, std::size_t choices)
   } else {
     gold = parse_int(trim(left.render(row.fields, row.where)), row.where + ": gold answer") - shape.gold_base;
   }
-  require(gold >= 0 && gold < static_cast<std::int64_t>(choices),
-          "{}: expected the gold answer to be one of {} choices, found number {}", row.where, choices, gold);
+  const auto count = static_cast<std::int64_t>(choices);
+  require(gold >= 0 && gold < count, "{}: expected the gold answer to be one of {} choices, {} to {}, found {}", row.where, choices,
+          shape.gold_base, shape.gold_base + count - 1, gold + shape.gold_base);
   return static_cast<int>(gold);
 }
 
@@ -221,13 +222,18 @@ TaskData load_task(const TaskDefinition& task, const fs::path& data_folder, cons
   TaskData data;
   auto patterns = task.files;
   // Hub sets saved as JSON lines, a file a split.
-  for (const char* file : {".jsonl", "/test.jsonl", "/validation.jsonl", "_test.jsonl", "_validation.jsonl"}) patterns.push_back(task.name + file);
+  for (const char* file : {".jsonl", "/test.jsonl", "/validation.jsonl", "_test.jsonl", "_validation.jsonl"}) {
+    if (std::find(patterns.begin(), patterns.end(), task.name + file) == patterns.end()) patterns.push_back(task.name + file);
+  }
   data.items = read_items(task, data_folder, patterns, "data files", &data.files);
   data.records = static_cast<std::int64_t>(data.items.size());
   if (options.shots) data.shot_pool = read_shot_pool(task, data_folder);
   if (options.limit > 0 && options.limit < data.records) {
     const auto limit = static_cast<std::size_t>(options.limit);
-    if (options.seed.has_value()) {
+    if (options.limit_groups) {
+      std::map<std::string, std::int64_t> taken;
+      std::erase_if(data.items, [&](const Item& item) { return ++taken[item.group] > options.limit; });
+    } else if (options.seed.has_value()) {
       auto chosen = Rng(*options.seed, "task." + task.name).sample(data.items.size(), limit);
       std::sort(chosen.begin(), chosen.end());
       std::vector<Item> sample;

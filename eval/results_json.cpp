@@ -23,10 +23,6 @@ void add_metric(json* entry, const std::string& name, const Metric& metric) {
   if (metric.bootstrap) (*entry)["bootstrap_" + key_of(name, true)] = *metric.bootstrap;
 }
 
-bool higher_is_better(const std::string& metric) {
-  return metric.find("perplexity") == std::string::npos && metric != "bits_per_byte";
-}
-
 // What a task is, as its INI says.
 json config_of(const ScoredTask& task) {
   const auto& d = task.definition;
@@ -82,6 +78,10 @@ class Builder {
 };
 
 }  // namespace
+
+bool higher_is_better(const std::string& metric) {
+  return metric.find("perplexity") == std::string::npos && metric != "bits_per_byte";
+}
 
 json results_json(const std::vector<ScoredTask>& tasks, const ResultsHeader& header) {
   Builder builder;

@@ -24,6 +24,9 @@ struct ResultsHeader {
   double seconds = 0;
 };
 
+// Of accuracies; not of perplexities and bits a byte.
+bool higher_is_better(const std::string& metric);
+
 // {results, groups, group_subtasks, configs, versions, n-shot, higher_is_better, n-samples, config, ...}. A task with groups
 // (mmlu, blimp) stands there as a group: results has TASK, TASK_CATEGORY and TASK_GROUP.
 nlohmann::json results_json(const std::vector<ScoredTask>& tasks, const ResultsHeader& header);

@@ -160,12 +160,23 @@ TEST_F(DamagedModel, TensorsAreNamedWithWhatWasExpected) {
   EXPECT_MISTAKE(generate(), name, "nan at element 3");
 }
 
+TEST_F(DamagedModel, AHeadOfItsOwnIsNotTied) {
+  ASSERT_EQ(config["tie_word_embeddings"], true);
+  auto changed = tensors;
+  changed["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone();
+  write_tensors(changed);
+  EXPECT_EQ(run(generate()).code, 0);  // the same tensor twice
+  changed["lm_head.weight"][0][0] += 1;
+  write_tensors(changed);
+  EXPECT_MISTAKE(generate(), "lm_head.weight", "differs from 'model.embed_tokens.weight'", "tie_word_embeddings");
+}
+
 TEST_F(DamagedModel, ShardsIndexAndConfig) {
   nlohmann::json map = nlohmann::json::object();
   for (const auto& [name, tensor] : tensors) map[name] = "model-00001-of-00001.safetensors";
   const auto index = folder / "model.safetensors.index.json";
   fs::rename(folder / "model.safetensors", folder / "model-00001-of-00001.safetensors");
-  EXPECT_MISTAKE(generate(), "no model.safetensors");
+  EXPECT_MISTAKE(generate(), "no model.safetensors", "model-00001-of-00001.safetensors", "without its index");
   write_file_atomic(index, nlohmann::json{{"weight_map", map}}.dump());
   EXPECT_EQ(run(generate()).code, 0);
   map["model.norm.weight"] = "model-00002-of-00002.safetensors";
@@ -179,6 +190,9 @@ TEST_F(DamagedModel, ShardsIndexAndConfig) {
   changed["model_type"] = "nonsense";
   write_config(changed);
   EXPECT_MISTAKE(generate(), "config.json", "nonsense", "llama");
+  changed.erase("model_type");
+  write_config(changed);
+  EXPECT_MISTAKE(generate(), "config.json", "model_type is missing", "llama");
   changed = config;
   changed["hidden_size"] = 2 * config["hidden_size"].get<int>();
   write_config(changed);
@@ -238,6 +252,35 @@ TEST(OddInput, ModelsWithoutACommonTask) {
   const auto slip = run(fmt::format("compare {} /nowhere --limit 4", model.string()));
   EXPECT_EQ(slip.code, 2);
   EXPECT_EQ(slip.err.find("eval task="), std::string::npos) << "scored before the second argument was looked at: " << slip.err;
+}
+
+TEST(OddInput, AGivenTokenizerMakesAWorldsModelReadText) {
+  const auto model = trained("reader", "6 --steps 2"), folder = scratch("reader_data");
+  std::string text;
+  for (int i = 0; i < 100; ++i) text += fmt::format("The number {} comes before the number {}.\n", i, i + 1);
+  write_file_atomic(folder / "numbers.txt", text);
+  write_file_atomic(folder / "arc_easy.jsonl", "{\"query\": \"Question: a?\", \"choices\": [\"b\", \"c\"], \"gold\": 1}\n");
+  const auto attention = fmt::format("attention {} --length 16 --prompts 2 --data text={} --out {}", model.string(), (folder / "numbers.txt").string(), scratch("reader_out").string());
+  EXPECT_MISTAKE(attention, "knows the synthetic world's words alone");
+  const auto eval = fmt::format("eval {} --tasks arc_easy --data {}", model.string(), folder.string());
+  EXPECT_MISTAKE(eval, "knows the synthetic world's words alone");
+  for (const auto& command : {attention, eval}) {
+    const auto read = run(command + " --tokenizer bytes");
+    EXPECT_EQ(read.code, 0) << read.err;
+  }
+}
+
+// Cutting a cell to fit 120 columns took the upper ends of the intervals away.
+TEST(OddInput, IntervalsAreWholeInANarrowTable) {
+  const auto a = scratch("interval_a"), b = scratch("interval_b");
+  for (const auto& [folder, right] : {std::pair{a, 0.0}, std::pair{b, 1.0}}) {
+    std::string lines;
+    for (int i = 0; i < 30; ++i) lines += fmt::format("{{\"id\":\"{}\",\"doc_id\":{},\"acc\":{},\"acc_norm\":{},\"metrics\":[\"acc\",\"acc_norm\"]}}\n", i, i, i % 3 == 0 ? right : 0.0, i % 2);
+    write_file_atomic(folder / "samples_arc_challenge.jsonl", lines);
+  }
+  const auto compared = run(fmt::format("compare {} {}", a.string(), b.string()));
+  ASSERT_EQ(compared.code, 0) << compared.err;
+  EXPECT_EQ(compared.out.find("…"), std::string::npos) << compared.out;
 }
 
 TEST(OddInput, ResultsThatContradictThemselvesOrAreDamaged) {

@@ -17,7 +17,7 @@ constexpr std::string_view kPlace = "{}";
 
 // The synthetic world's tokenizer knows words alone, no line breaks.
 std::string turn_of(const Invocation& invocation, const Generator& generator) {
-  const bool words = is_world_spec(generator.loaded.state.tokenizer) && !invocation.has("turn");
+  const bool words = is_world_spec(generator.loaded.state.tokenizer) && given_tokenizer(invocation).empty() && !invocation.has("turn");
   return words ? std::string(kPlace) : invocation.get<std::string>("turn");
 }
 

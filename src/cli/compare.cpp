@@ -66,8 +66,9 @@ void print(const Invocation& invocation, const std::vector<eval::Comparison>& al
     }
     return;
   }
+  const auto right = reports::Align::kRight;
   reports::Table table({{"task", reports::Align::kLeft}, {"metric", reports::Align::kLeft}, {"n"}, {"A"}, {"B"}, {"B - A"}, {"stderr"}, {"95 %"}, {"p"},
-                        {"95 % bootstrap"}, {"p bootstrap"}});
+                        {"95 % bootstrap", right, 1}, {"p bootstrap", right, 2}});
   for (const auto& c : all) {
     table.add_row({{c.task}, {c.metric}, {std::to_string(c.n)}, {fmt::format("{:.4f}", c.a)}, {fmt::format("{:.4f}", c.b)},
                    {fmt::format("{:+.4f}", c.difference)}, {fmt::format("{:.4f}", c.error)}, {fmt::format("{:+.4f} {:+.4f}", c.low, c.high)}, {p_text(c.p)},

@@ -21,13 +21,13 @@ void print(const Invocation& invocation, const EvalRun& run) {
                      {std::to_string(metric.n)}, {chance}});
     };
     for (const auto& [metric_name, metric] : task.result.metrics) {
-      const bool is_main = metric_name == task.result.main_metric;
+      const bool has_chance = metric_name == task.result.main_metric && eval::higher_is_better(metric_name);
       if (invocation.json) {
         print_json({{"task", name}, {"suite", task.definition.suite}, {"metric", metric_name}, {"value", metric.value},
                     {"stderr", or_null(metric.error ? metric.error : metric.bootstrap)}, {"stderr_bootstrap", or_null(metric.bootstrap)},
-                    {"n", metric.n}, {"shots", task.shots}, {"chance", is_main ? json(task.result.chance) : json(nullptr)}});
+                    {"n", metric.n}, {"shots", task.shots}, {"chance", has_chance ? json(task.result.chance) : json(nullptr)}});
       }
-      row(name, metric_name, metric, is_main ? fmt::format("{:.3f}", task.result.chance) : "-");
+      row(name, metric_name, metric, has_chance ? fmt::format("{:.3f}", task.result.chance) : "-");
     }
     for (const auto& [category, metric] : task.result.categories) row("  " + category, task.result.main_metric, metric, "-");
   }

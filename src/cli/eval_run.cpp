@@ -70,6 +70,7 @@ std::vector<TaskItems> real_items(const EvalSettings& settings) {
   for (const auto* task : eval::select_tasks(definitions, settings.tasks)) {
     eval::LoadOptions load;
     load.limit = settings.limit;
+    load.limit_groups = true;
     load.shots = settings.shots.value_or(task->shots) > 0;
     auto data = eval::load_task(*task, settings.data, load);
     tasks.push_back({*task, std::move(data.items), std::move(data.shot_pool), data.records});
@@ -85,7 +86,7 @@ void add_eval_options(boost::program_options::options_description& o) {
   o.add_options()("tasks", po::value<std::string>()->default_value("all"),
                   "tasks or suites (general, recall, knowledge, retrieval, qa, math, lm, grammar, figure-2, figure-9, all), comma-separated")(
       "data", po::value<std::string>()->default_value(""), "folder with the tasks' files")(
-      "limit", po::value<std::int64_t>()->default_value(0), "items of a task; 0: all")(
+      "limit", po::value<std::int64_t>()->default_value(0), "items of a task, of tasks in groups (mmlu, blimp) of each; 0: all")(
       "shots", po::value<int>()->default_value(0), "worked examples before an item, instead of the task's number")(
       "max-length", po::value<std::int64_t>()->default_value(0), "tokens the model reads at most; 0: what its config.json says, else 1024")(
       "batch", po::value<std::string>()->default_value("auto"), "texts of one pass, or auto: as many as the cache near the processor likes")(
@@ -119,7 +120,8 @@ EvalRun evaluate(const LoadedModel& loaded, const std::string& path, const EvalS
   scoring.batch_rows = settings.batch;
   eval::ModelScorer model(*loaded.model, scoring);
   CountingScorer scorer(model);
-  for (auto& task : is_world_spec(loaded.state.tokenizer) ? world_items(loaded, settings) : real_items(settings)) {
+  const bool world = settings.tokenizer.empty() && is_world_spec(loaded.state.tokenizer);
+  for (auto& task : world ? world_items(loaded, settings) : real_items(settings)) {
     eval::RunOptions options;
     options.max_length = run.max_length;
     options.shots = settings.shots;

@@ -43,7 +43,7 @@ std::string StudyModel::hash() const {
 StudyModel open_study_model(const std::string& path, const Invocation& invocation) {
   StudyModel model{path, load_model(path), given_tokenizer(invocation), nullptr, false};
   model.tokenizer = open_model_tokenizer(model.loaded, path, model.given_tokenizer);
-  model.world = is_world_spec(model.loaded.state.tokenizer);
+  model.world = model.given_tokenizer.empty() && is_world_spec(model.loaded.state.tokenizer);
   // Studies ask for gradients to the inputs at most.
   for (auto& parameter : model.loaded.model->parameters().all()) parameter.value.set_requires_grad(false);
   return model;
@@ -226,7 +226,7 @@ at::Tensor prompt_rows(const std::vector<eval::PromptSet>& sets) {
 
 std::int64_t train_length(const StudyModel& model) {
   const auto stored = model.loaded.state.extra.value("train_length", std::int64_t{0});
-  if (stored > 0 || !model.world) return stored;
+  if (stored > 0 || !is_world_spec(model.loaded.state.tokenizer)) return stored;
   const auto size = model.design().size();
   return size == "quick" || size == "smoke" ? open_recipe(size, {}).length : 0;
 }

@@ -1,6 +1,6 @@
 // Tokenizers against Python's `tokenizers` and `sentencepiece`: committed vectors (tests/tokenizers), and the packages
 // themselves where HYMBA_PYTHON (default python3) has them. HYMBA_ORACLE_BYTES: how much of each shared text (default
-// 2000).
+// 2000; all: everything, which takes Python half a minute a tokenizer).
 #include "data/tokenizer.h"
 
 #include <gtest/gtest.h>
@@ -105,25 +105,49 @@ class Oracle : public ::testing::Test {
   }
   // The oracle reads `oracle_file`, we open `spec`.
   void compare(const std::string& spec, const std::string& oracle_file, const std::string& texts) {
+    Stopwatch watch;
     ask(fmt::format("encode {} {} {}", oracle_file, (folder_ / texts).string(), (folder_ / "out").string()));
+    const double python = watch.seconds();
     expect_vectors(*open_tokenizer(spec), read_file(folder_ / "out"));
+    if (python > 10) fmt::print("{}: Python {:.0f} s, with ours {:.0f} s\n", spec, python, watch.seconds());
   }
   // The beginning of every shared text, and random Unicode.
   void make_texts() {
     const char* given = std::getenv("HYMBA_ORACLE_BYTES");
-    const std::size_t most = given != nullptr ? std::stoull(given) : 2000;
+    const std::size_t most = given == nullptr ? 2000 : std::string(given) == "all" ? std::string::npos : std::stoull(given);
     std::vector<std::string> texts;
+    std::size_t files = 0, bytes = 0;
     if (fs::exists(shared_folder(HYMBA_SOURCE_DIR) / "data")) {
       for (const auto& entry : fs::recursive_directory_iterator(shared_folder(HYMBA_SOURCE_DIR) / "data")) {
         const auto extension = entry.path().extension();
         if (!entry.is_regular_file() || extension == ".bin" || extension == ".model") continue;
-        std::string text = read_file(entry.path()).substr(0, most);
-        while (!text.empty() && find_utf8_errors(text).count > 0) text.pop_back();  // cut inside of a character
-        texts.push_back(text);
+        const std::string whole = read_file(entry.path()), text = whole.substr(0, character_end(whole, most));
+        ASSERT_EQ(find_utf8_errors(text).count, 0u) << entry.path();
+        add_pieces(text, texts);
+        ++files;
+        bytes += text.size();
       }
     }
     write("texts", texts);
     ask("random 400 7 " + (folder_ / "random").string());
+    fmt::print("{} shared texts, {} bytes, in {} pieces\n", files, bytes, texts.size());
+  }
+  // The last end of a character at or before `end`.
+  static std::size_t character_end(std::string_view text, std::size_t end) {
+    if (end >= text.size()) return text.size();
+    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+    return end;
+  }
+  // All of `text`, cut behind line ends (long lines anywhere): the packages slow down on long texts.
+  static void add_pieces(std::string_view text, std::vector<std::string>& pieces) {
+    constexpr std::size_t kMost = 2000;
+    while (!text.empty()) {
+      std::size_t end = character_end(text, kMost);
+      const auto line = text.substr(0, end).rfind('\n');
+      if (end < text.size() && line != std::string_view::npos) end = line + 1;
+      pieces.emplace_back(text.substr(0, end));
+      text.remove_prefix(end);
+    }
   }
   std::string python_;
   fs::path folder_;

@@ -1,6 +1,7 @@
 #include "exchange/hf_folder.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/equal.h>
 
 #include <algorithm>
 #include <atomic>
@@ -67,13 +68,22 @@ ShardedTensors map_shards(const fs::path& folder) {
   return all;
 }
 
+// What to do about a folder without weights, by what else lies in it.
+std::string where_weights_are(const fs::path& folder) {
+  if (fs::exists(folder / "pytorch_model.bin") || fs::exists(folder / "pytorch_model.bin.index.json"))
+    return "pytorch_model.bin is a Python pickle: save the model with safe_serialization=True";
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.path().extension() == ".safetensors")
+      return fmt::format("there is {}: a shard without its index? download {} too", entry.path().filename().string(), kIndex);
+  }
+  return "download the weights into the folder";
+}
+
 }  // namespace
 
 ShardedTensors map_weights(const fs::path& folder) {
   if (!fs::exists(folder / kSingle) && fs::exists(folder / kIndex)) return map_shards(folder);
-  const bool pickled = fs::exists(folder / "pytorch_model.bin") || fs::exists(folder / "pytorch_model.bin.index.json");
-  require(fs::exists(folder / kSingle), "{}: no {} and no {} here{}", folder.string(), kSingle, kIndex,
-          pickled ? "; pytorch_model.bin is a Python pickle: save the model with safe_serialization=True" : "");
+  require(fs::exists(folder / kSingle), "{}: no {} and no {} here; {}", folder.string(), kSingle, kIndex, where_weights_are(folder));
   ShardedTensors all;
   add_file(folder / kSingle, &all);
   return all;
@@ -151,10 +161,28 @@ void check_links(const std::vector<TensorLink>& links, const ShardedTensors& wei
   }
 }
 
+namespace {
+
+// A head of its own beside tied embeddings: programs differ in which of the two they believe.
+void require_tied_head(const std::vector<TensorLink>& links, const ShardedTensors& weights) {
+  const auto head = weights.tensors.find("lm_head.weight");
+  const auto is = [](const char* name) { return [name](const TensorLink& link) { return link.ours == name; }; };
+  const auto embedding = std::find_if(links.begin(), links.end(), is("embedding.weight"));
+  if (head == weights.tensors.end() || embedding == links.end() || std::any_of(links.begin(), links.end(), is("head.weight"))) return;
+  const std::string& name = embedding->parts[0].name;
+  const at::Tensor& tied = weights.tensors.at(name);
+  require(head->second.sizes() == tied.sizes() && at::equal(head->second.to(tied.scalar_type()), tied),
+          "{}: tensor 'lm_head.weight' differs from '{}', but config.json says that they are one; set tie_word_embeddings to false, or take the "
+          "tensor away", weights.file.at("lm_head.weight"), name);
+}
+
+}  // namespace
+
 std::unique_ptr<LanguageModel> read_hf_model(const fs::path& folder, const Design& design,
                                              bool keep_16_bit) {
   const HfConfig config(folder);
   const Family& family = find_family(config);
+  require(!config.family().empty(), "{}: the key model_type is missing; weights are read of {}", config.name(), join(family_names(), ", "));
   require(!family.rules.empty(),
           "{}: model_type = '{}': only the cache of this family can be computed; weights are read of {}", config.name(),
           config.family(), join(family_names(), ", "));
@@ -162,6 +190,7 @@ std::unique_ptr<LanguageModel> read_hf_model(const fs::path& folder, const Desig
   const auto links = link_tensors(family, shapes);
   const ShardedTensors weights = map_weights(folder);
   check_links(links, weights, ignored_names(family, shapes), folder.string());
+  require_tied_head(links, weights);
   std::map<std::string, const TensorLink*> by_name;
   for (const auto& link : links) by_name[link.ours] = &link;
   return std::make_unique<LanguageModel>(design, [&](const std::string& name, const std::vector<std::int64_t>&) {

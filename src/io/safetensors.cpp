@@ -73,7 +73,7 @@ Entry parse_entry(const std::string& name, const json& value, std::int64_t data_
   entry.begin = whole(value["data_offsets"][0], where + " data_offsets");
   entry.end = whole(value["data_offsets"][1], where + " data_offsets");
   require(entry.begin <= entry.end && entry.end <= data_size,
-          "{}: bytes {}-{} lie outside the file's {} bytes of data; the file is truncated or damaged", where,
+          "{}: bytes {}-{} lie outside the file's {} bytes of data; the file is truncated or damaged: copy or download it again", where,
           entry.begin, entry.end, data_size);
   require(entry.end - entry.begin == bytes, "{}: its shape needs {} bytes, the offsets give {}", where, bytes,
           entry.end - entry.begin);
@@ -121,12 +121,12 @@ void check_order(std::vector<Entry>* entries, std::int64_t data_size, const std:
 }
 
 Header read_header(std::string_view bytes, const std::string& name) {
-  require(bytes.size() >= 8, "{}: {} bytes are too few for a safetensors file", name, bytes.size());
+  require(bytes.size() >= 8, "{}: {} bytes are too few for a safetensors file; copy or download it again", name, bytes.size());
   std::uint64_t header_size = 0;
   std::memcpy(&header_size, bytes.data(), 8);
   require(header_size <= bytes.size() - 8,
-          "{}: its header of {} bytes is longer than the file of {}; truncated, or no "
-          "safetensors file",
+          "{}: its header of {} bytes is longer than the file of {}; truncated (copy or download it again), "
+          "or no safetensors file",
           name, header_size, bytes.size());
   require(header_size <= kMostHeader, "{}: its header of {} bytes is longer than {}, the format's limit", name,
           header_size, kMostHeader);

@@ -35,8 +35,9 @@ def write(folder, name, tokenizer, texts):
 
 
 def vector(tokenizer, text):
-    ids = tokenizer.encode(text, add_special_tokens=False).ids
-    return [text, ids, tokenizer.encode(text).ids, tokenizer.decode(ids)]
+    encoding = tokenizer.encode(text, add_special_tokens=False)
+    ids = encoding.ids
+    return [text, ids, tokenizer.post_process(encoding).ids, tokenizer.decode(ids)]
 
 
 def variants(lines, size):
