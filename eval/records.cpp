@@ -96,8 +96,9 @@ std::vector<RecordRow> flatten_squad(const fs::path& file, const json& root) {
   using Type = json::value_t;
   std::vector<RecordRow> rows;
   std::size_t article = 0;
-  for (const auto& entry : member(root, "data", Type::array, file.string())) {
-    const std::string where = fmt::format("{}: article {}", file.string(), ++article);
+  const std::string name = file.string();
+  for (const auto& entry : member(root, "data", Type::array, name)) {
+    const std::string where = fmt::format("{}: article {}", name, ++article);
     for (const auto& paragraph : member(entry, "paragraphs", Type::array, where)) {
       for (const auto& question : member(paragraph, "qas", Type::array, where)) {
         json texts = json::array();

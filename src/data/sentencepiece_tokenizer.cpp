@@ -23,7 +23,7 @@ class SentencePieceTokenizer final : public Tokenizer {
       : path_(name) {
     hash_ = hash64(model, hash64("tokenizer sentencepiece"));
     // The library accepts an empty model, and only then fails on use.
-    const auto status = processor_.LoadFromSerializedProto(model);
+    const auto status = processor_.LoadFromSerializedProto({model.data(), model.size()});
     require(
         !model.empty() && status.ok() && processor_.GetPieceSize() > 0,
         "tokenizer {}: expected a SentencePiece model, found {}; give FILE.model as written by spm_train, or `bytes`",
