@@ -190,7 +190,7 @@ void fill_agreement(Roadmap& roadmap) {
                          [](const PaperRow& p) { return p.throughput_tok_s; }},
                         {"Cache, the paper's count", shown_cache,
                          [](const PaperRow& p) { return p.cache_mb; }},
-                        {"Cache, exact", [](const RoadmapRow& r) { return std::isnan(r.at_paper.cache_mb_exact) ? r.cache_mb_exact : r.at_paper.cache_mb_exact; },
+                        {"Cache, exact", shown_cache_exact,
                          [](const PaperRow& p) { return p.cache_mb; }}};
   for (const Pair& pair : pairs) {
     std::vector<double> ours, theirs;

@@ -31,8 +31,10 @@ struct TaskScore {
   std::int64_t n = 0;  // items, summed over seeds
 };
 
-// The same design at the paper's shapes, as far as Records of `shapes` and `throughput` have it.
+// The same design at the paper's shapes, as far as Records of `shapes` and `throughput` have it; and whether that is
+// what the columns of ratio and cache (counted) and of decode speed (timed) show, the same in all rows.
 struct PaperShapes {
+  bool counted = false, timed = false;
   std::string ratio_text;
   double ratio = kNaN, cache_mb = kNaN, cache_mb_exact = kNaN, params_total = kNaN;
   std::int64_t cache_context = 0;
@@ -81,10 +83,12 @@ Roadmap build_roadmap(const std::vector<Record>& records, const std::vector<Pape
 void add_paper_shapes(Roadmap& roadmap, const std::vector<Record>& records);
 void add_warnings(Roadmap& roadmap, const std::vector<Record>& records);
 
-// What tables put beside the paper's columns: at the paper's shapes where that is known, else of the roadmap's own size.
+// What tables put beside the paper's columns: at the paper's shapes where that is known, else of the roadmap's own
+// size.
 double shown_ratio(const RoadmapRow& row);
 std::string shown_ratio_text(const RoadmapRow& row);
 double shown_cache(const RoadmapRow& row);
+double shown_cache_exact(const RoadmapRow& row);
 double shown_decode(const RoadmapRow& row);
 // Says which columns are of the paper's shapes; empty for none.
 std::string shapes_note(const Roadmap& roadmap);

@@ -25,18 +25,21 @@ nlohmann::json number_or_null(double value) {
 
 namespace {
 nlohmann::json shapes_json(const PaperShapes& s) {
-  return {{"ratio", s.ratio_text},
-          {"cache_mb", number_or_null(s.cache_mb)},
-          {"cache_mb_exact", number_or_null(s.cache_mb_exact)},
-          {"cache_context", s.cache_context},
-          {"params_total", number_or_null(s.params_total)},
-          {"decode_tok_s", number_or_null(s.decode.value)},
-          {"decode_tok_s_min", number_or_null(s.decode.low)},
-          {"decode_tok_s_max", number_or_null(s.decode.high)},
-          {"batch", s.decode.batch},
-          {"batch_asked", s.decode.batch_asked},
-          {"context", s.decode.context},
-          {"dtype", s.dtype}};
+  nlohmann::json object = {{"ratio", s.ratio_text},
+                           {"cache_mb", number_or_null(s.cache_mb)},
+                           {"cache_mb_exact", number_or_null(s.cache_mb_exact)},
+                           {"cache_context", s.cache_context},
+                           {"params_total", number_or_null(s.params_total)},
+                           {"decode_tok_s", number_or_null(s.decode.value)},
+                           {"decode_tok_s_min", number_or_null(s.decode.low)},
+                           {"decode_tok_s_max", number_or_null(s.decode.high)},
+                           {"batch", s.decode.batch},
+                           {"batch_asked", s.decode.batch_asked},
+                           {"context", s.decode.context},
+                           {"dtype", s.dtype}};
+  if (s.counted) object["counted"] = true;  // said where it holds: a page may have a thousand rows
+  if (s.timed) object["timed"] = true;
+  return object;
 }
 }  // namespace
 

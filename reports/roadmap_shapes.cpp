@@ -9,23 +9,20 @@
 namespace hymba::reports {
 namespace {
 
-// A column holds one size: where a row that was run has nothing at the paper's shapes, all rows show their own size.
-void one_size_a_column(Roadmap& roadmap) {
+// A column holds one size: the paper's shapes unless more rows have a value at their own. A row without one shows none.
+void choose_sizes(Roadmap& roadmap) {
+  std::size_t counted[2] = {}, timed[2] = {};  // rows with a value: own size, paper's shapes
   std::vector<std::string> uncounted;
-  bool counted = false, untimed = false;
   for (const RoadmapRow& row : roadmap.rows) {
-    if (!row.was_run) continue;
-    counted = counted || !std::isnan(row.at_paper.cache_mb);
-    if (std::isnan(row.at_paper.cache_mb)) uncounted.push_back(row.design);
-    untimed = untimed || std::isnan(row.at_paper.decode.value);
+    counted[0] += !std::isnan(row.cache_mb_paper), counted[1] += !std::isnan(row.at_paper.cache_mb);
+    timed[0] += !std::isnan(row.decode.value), timed[1] += !std::isnan(row.at_paper.decode.value);
+    if (row.was_run && std::isnan(row.at_paper.cache_mb)) uncounted.push_back(row.design);
   }
   for (RoadmapRow& row : roadmap.rows) {
-    PaperShapes& s = row.at_paper;
-    if (!uncounted.empty())
-      s.ratio_text.clear(), s.ratio = s.cache_mb = s.cache_mb_exact = s.params_total = std::nan("");
-    if (untimed) s.decode = {}, s.dtype.clear();
+    row.at_paper.counted = counted[1] > 0 && counted[1] >= counted[0];
+    row.at_paper.timed = timed[1] > 0 && timed[1] >= timed[0];
   }
-  if (counted && !uncounted.empty()) {
+  if (counted[1] > 0 && counted[1] < counted[0]) {
     constexpr std::size_t kNamed = 4;
     const bool more = uncounted.size() > kNamed;
     if (more) uncounted.resize(kNamed);
@@ -72,28 +69,26 @@ void add_paper_shapes(Roadmap& roadmap, const std::vector<Record>& records) {
     const auto it = found.find(row.design);
     if (it != found.end()) row.at_paper = it->second;
   }
-  one_size_a_column(roadmap);
+  choose_sizes(roadmap);
 }
 
-double shown_ratio(const RoadmapRow& row) { return std::isnan(row.at_paper.ratio) ? row.ratio : row.at_paper.ratio; }
+double shown_ratio(const RoadmapRow& row) { return row.at_paper.counted ? row.at_paper.ratio : row.ratio; }
 std::string shown_ratio_text(const RoadmapRow& row) {
-  return row.at_paper.ratio_text.empty() ? row.ratio_text : row.at_paper.ratio_text;
+  return row.at_paper.counted ? row.at_paper.ratio_text : row.ratio_text;
 }
-double shown_cache(const RoadmapRow& row) {
-  return std::isnan(row.at_paper.cache_mb) ? row.cache_mb_paper : row.at_paper.cache_mb;
+double shown_cache(const RoadmapRow& row) { return row.at_paper.counted ? row.at_paper.cache_mb : row.cache_mb_paper; }
+double shown_cache_exact(const RoadmapRow& row) {
+  return row.at_paper.counted ? row.at_paper.cache_mb_exact : row.cache_mb_exact;
 }
-double shown_decode(const RoadmapRow& row) {
-  return std::isnan(row.at_paper.decode.value) ? row.decode.value : row.at_paper.decode.value;
-}
+double shown_decode(const RoadmapRow& row) { return row.at_paper.timed ? row.at_paper.decode.value : row.decode.value; }
 
 std::string shapes_note(const Roadmap& roadmap) {
-  bool counted = false, timed = false;
-  for (const RoadmapRow& row : roadmap.rows)
-    counted = counted || !std::isnan(row.at_paper.cache_mb), timed = timed || !std::isnan(row.at_paper.decode.value);
-  if (roadmap.size == "paper" || !(counted || timed)) return "";
+  if (roadmap.rows.empty() || roadmap.size == "paper") return "";
+  const bool counted = roadmap.rows[0].at_paper.counted, timed = roadmap.rows[0].at_paper.timed;
   return counted && timed ? "Ratio, cache and decode speed: the paper's shapes. "
          : counted        ? "Ratio and cache: the paper's shapes, by counting. "
-                          : "Decode speed: the paper's shapes. ";
+         : timed          ? "Decode speed: the paper's shapes. "
+                          : "";
 }
 
 }  // namespace hymba::reports

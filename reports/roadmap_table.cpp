@@ -78,7 +78,7 @@ Table roadmap_table(const Roadmap& roadmap) {
                    ours(percent_text(row.recall.value, row.recall.error)), published(percent_text(paper.recall)),
                    ours(speed_text(shown_decode(row))), published(speed_text(paper.throughput_tok_s)),
                    ours(megabytes_text(shown_cache(row))), published(megabytes_text(paper.cache_mb)),
-                   ours(megabytes_text(std::isnan(row.at_paper.cache_mb_exact) ? row.cache_mb_exact : row.at_paper.cache_mb_exact)), ours(speed_text(row.prefill.value)),
+                   ours(megabytes_text(shown_cache_exact(row))), ours(speed_text(row.prefill.value)),
                    std::isnan(row.params_total) ? quiet(kNotRun) : format_count(row.params_total),
                    row.seeds.empty() ? quiet("–") : std::to_string(row.seeds.size())});
   }

@@ -10,11 +10,11 @@
   const times = v => '×' + (v >= 100 ? v.toFixed(0) : +v.toPrecision(3));
   const minusOf = (a, b) => a - b, over = (a, b) => a / b;
 
-  // At the paper's shapes where that is known, else of the roadmap's own size.
+  // Each column is of one size: the paper's shapes or the roadmap's own.
   const shown = {
-    ratio: r => r.at_paper_shapes.ratio || r.ratio,
-    cache: r => H.known(r.at_paper_shapes.cache_mb) ? r.at_paper_shapes.cache_mb : r.cache_mb_paper,
-    decode: r => H.known(r.at_paper_shapes.decode_tok_s) ? r.at_paper_shapes.decode_tok_s : r.decode_tok_s
+    ratio: r => r.at_paper_shapes.counted ? r.at_paper_shapes.ratio : r.ratio,
+    cache: r => r.at_paper_shapes.counted ? r.at_paper_shapes.cache_mb : r.cache_mb_paper,
+    decode: r => r.at_paper_shapes.timed ? r.at_paper_shapes.decode_tok_s : r.decode_tok_s
   };
 
   // ours and paper give numbers to sort by; a column with `text` shows them with a bar.
@@ -52,7 +52,7 @@
       difference: over,
       differenceText: times,
       note: r => {
-        const of = H.known(r.at_paper_shapes.decode_tok_s) ? r.at_paper_shapes : r;
+        const of = r.at_paper_shapes.timed ? r.at_paper_shapes : r;
         return of.batch && of.batch < of.batch_asked ? `batch ${of.batch} of ${of.batch_asked}` : null;
       }
     },
