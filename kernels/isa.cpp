@@ -57,7 +57,11 @@ void force_isa(const std::string& wanted) {
   for (const auto& level : kLevels) {
     if (level.name == name) hwy::SetSupportedTargetsForTest(level.target);
   }
+#if HWY_MAJOR == 0  // Ubuntu 22.04
+  hwy::GetChosenTarget().Update();
+#else
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+#endif
   active() = name;
 }
 

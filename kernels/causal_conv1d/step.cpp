@@ -29,6 +29,15 @@ HWY_INLINE FloatVec gather_tap(const float* weight, std::int64_t W, std::int64_t
   return hn::Load(kTag, lanes);
 }
 
+// The four taps of kLanes channels.
+HWY_INLINE void load_taps(const float* weight, FloatVec (&tap)[4]) {
+#if HWY_MAJOR == 0  // Ubuntu 22.04
+  for (std::int64_t k = 0; k < 4; ++k) tap[k] = gather_tap(weight, 4, k, kLanes);
+#else
+  hn::LoadInterleaved4(kTag, weight, tap[0], tap[1], tap[2], tap[3]);
+#endif
+}
+
 void run_steps(const Shape& s, const Inputs<float>& in, const Outputs<float>& out, std::int64_t begin,
                std::int64_t end) {
   const std::int64_t W = s.taps, blocks = (s.channels + kStepBlock - 1) / kStepBlock;
@@ -43,7 +52,7 @@ void run_steps(const Shape& s, const Inputs<float>& in, const Outputs<float>& ou
       FloatVec sum = in.bias ? load_part(in.bias + e, count) : hn::Zero(kTag);
       if (W == 4 && count >= kLanes) {
         FloatVec tap[4];
-        hn::LoadInterleaved4(kTag, weight, tap[0], tap[1], tap[2], tap[3]);
+        load_taps(weight, tap);
         const FloatVec s0 = hn::LoadU(kTag, state + e), s1 = hn::LoadU(kTag, state + s.channels + e);
         const FloatVec s2 = hn::LoadU(kTag, state + 2 * s.channels + e);
         sum = hn::MulAdd(s1, tap[1], hn::MulAdd(s0, tap[0], sum));
