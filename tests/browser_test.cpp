@@ -156,7 +156,7 @@ TEST_F(Page, ValuesShowUnderThePointerAndByKeys) {
 TEST_F(Page, SaysWhatIsMissingAndPrints) {
   open(1440);
   EXPECT_NE(text("document.querySelector('.missing').textContent").find("results/b: no Records here"), std::string::npos);
-  EXPECT_EQ(number("document.querySelectorAll('#findings tbody tr').length"), 10);
+  EXPECT_EQ(number("document.querySelector('#findings tbody').rows.length"), 10);
   EXPECT_GT(number("document.querySelectorAll('#provenance tbody tr').length"), 5);
   const auto pdf = browser_->print();
   EXPECT_GT(pdf.size(), 20000u);
