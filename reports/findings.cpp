@@ -280,9 +280,13 @@ Finding curve_finding(const std::vector<Record>& records) {
   Finding f{"14: training curves", "loss and learning rate over two phases, contexts of 2k and 8k tokens", kNone, kNone, "nothing is claimed"};
   const auto view = view_study(records, "curves");
   std::vector<std::pair<double, std::string>> losses;
-  for (const auto& [key, list] : view.models)
-    for (const auto& r : list)
-      if (r.metric == "validation_loss" && std::isfinite(r.value)) losses.emplace_back(r.value, fmt::format("{} ({})", plain({r.value, error_of(r)}, 4), view.names.at(key)));
+  for (const auto& [key, list] : view.models) {
+    const Record* last = nullptr;  // at the end of training
+    for (const auto& r : list) {
+      if (r.metric == "validation_loss" && std::isfinite(r.value) && (last == nullptr || extra_number(r, "tokens") >= extra_number(*last, "tokens"))) last = &r;
+    }
+    if (last != nullptr) losses.emplace_back(last->value, fmt::format("{} ({})", plain({last->value, error_of(*last)}, 4), view.names.at(key)));
+  }
   if (losses.empty()) return f;
   std::sort(losses.begin(), losses.end());
   f.measured = fmt::format("held-out loss of {} designs, nats: least {}, most {}", losses.size(), losses.front().second, losses.back().second);

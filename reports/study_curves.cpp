@@ -13,8 +13,8 @@ std::vector<Figure> curve_figures(const StudyView& view) {
   figure.id = "curves";
   figure.title = "Loss and learning rate over tokens";
   figure.caption =
-      "Training loss (lines), loss on held-out text (points, one standard error) and learning rate, means over seeds. Vertical: where a "
-      "stage begins. As figure 14 of the paper.";
+      "Training loss (lines), loss on held-out text (dashed; points with one standard error where only the end was measured) and learning "
+      "rate, means over seeds. Vertical: where a stage begins. As figure 14 of the paper.";
   figure.table = {{"model", "tokens", "what", "value", "stderr", "stage", "seeds"}};
   Panel loss, rate;
   loss.title = "Loss";
@@ -63,6 +63,8 @@ std::vector<Figure> curve_figures(const StudyView& view) {
                           .tip = fmt::format("{}|learning rate: {}|tokens: {}", view.names.at(model),
                                              number_text(extra_number(*r, "lr")), number_text(tokens, 6))});
     }
+    std::sort(held.marks.begin(), held.marks.end(), [](const Mark& a, const Mark& b) { return a.x < b.x; });
+    if (held.marks.size() > 1) held.look = Look::kLine, held.dashed = true;
     loss.series.push_back(std::move(line));
     if (!held.marks.empty()) loss.series.push_back(std::move(held));
     if (color <= 7) rate.series.push_back(std::move(lr));

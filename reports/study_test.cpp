@@ -111,11 +111,14 @@ TEST(StudyFigures, SeedsBecomeOneMeanWithTheErrorOfItemsAndSeeds) {
   EXPECT_NEAR(extra_number(first, "difference"), 0.03, 1e-12);              // 0, 0.03, 0.06
   EXPECT_NEAR(extra_number(first, "stderr"), std::hypot(0.04, 0.03 / std::sqrt(3.0)), 1e-12);
   EXPECT_EQ(extra_number(first, "seeds"), 3);
-  EXPECT_NE(view.names.begin()->second.find("(3 seeds)"), std::string::npos);
+  EXPECT_EQ(view.names.begin()->second.find("seeds)"), std::string::npos) << "all designs have them: the caption says so";
+  EXPECT_NE(study_figures(records).front().caption.find("3 seeds a design."), std::string::npos);
   // One design with fewer seeds is named.
   records.push_back(study("heads", "row-01", "acc", 0.5, {{"layer", 0}, {"branch", "ssm"}, {"difference", 0.0}, {"stderr", 0.1}}));
   records.back().extra["row"] = 1;
-  EXPECT_NE(view_study(records, "heads").notes.at(0).find("Not every design has 3 seeds here: row 1 (1)"), std::string::npos);
+  const auto uneven = view_study(records, "heads");
+  EXPECT_NE(uneven.names.rbegin()->second.find("(3 seeds)"), std::string::npos);
+  EXPECT_NE(uneven.notes.at(0).find("Not every design has 3 seeds here: row 1 (1)"), std::string::npos);
 }
 
 TEST(StudyFigures, ThroughputStandsBesideThePaperAndAgainstContext) {

@@ -8,12 +8,13 @@
 namespace hymba::reports {
 namespace {
 
-// "row 9, 8) + cross-layer KV sharing (3 seeds)"; one seed is named where it is not the first.
-std::string model_name(const Record& r, int row, const std::set<std::uint64_t>& seeds) {
+// "row 9, 8) + cross-layer KV sharing". Seeds are named where designs have not equally many ("(3 seeds)"; the caption names
+// them else), one seed where it is not the first.
+std::string model_name(const Record& r, int row, const std::set<std::uint64_t>& seeds, bool even) {
   std::string title = extra_text(r, "title");
   if (title.empty()) title = r.design;
   std::string name = row > 0 ? fmt::format("row {}, {}", row, title) : title == r.design ? title : fmt::format("{}, {}", r.design, title);
-  if (seeds.size() > 1) return name + fmt::format(" ({} seeds)", seeds.size());
+  if (seeds.size() > 1) return even ? name : name + fmt::format(" ({} seeds)", seeds.size());
   return *seeds.begin() == 0 ? name : name + fmt::format(" (seed {})", *seeds.begin());
 }
 
@@ -62,9 +63,11 @@ StudyView view_study(const std::vector<Record>& records, const std::string& stud
     seeds[key.of_all_seeds()].insert(key.seed);
     shown[key.of_all_seeds()].push_back(&r);
   }
+  std::set<std::size_t> counts;
+  for (const auto& [key, set] : seeds) counts.insert(set.size());
   for (const auto& [key, list] : shown) {
     view.models[key] = combine_seeds(list);
-    view.names[key] = model_name(*list.front(), key.row, seeds[key]);
+    view.names[key] = model_name(*list.front(), key.row, seeds[key], counts.size() == 1);
     view.labels[key] = key.row > 0 ? std::to_string(key.row) : key.design;
     view.seeds[key] = seeds[key].size();
   }
@@ -104,7 +107,11 @@ std::vector<bool> pareto_front(const std::vector<std::vector<double>>& values) {
 std::vector<Figure> study_figures(const std::vector<Record>& records) {
   std::vector<Figure> all;
   const auto add = [&](std::vector<Figure> figures, const StudyView& view) {
+    const std::size_t seeds = view.seeds.begin()->second;
+    const bool even = std::all_of(view.seeds.begin(), view.seeds.end(), [&](const auto& s) { return s.second == seeds; });
     for (auto& figure : figures) {
+      if (even && seeds > 1)
+        figure.caption += figure.id == "composed-map" ? " The first seed's." : fmt::format(" {} seeds a design.", seeds);
       if (&figure == &figures.front()) figure.notes.insert(figure.notes.end(), view.notes.begin(), view.notes.end());
       all.push_back(std::move(figure));
     }

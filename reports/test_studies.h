@@ -122,6 +122,7 @@ class InventedStudies {
       add("curves", "loss", "", 1.5 + 4.0 / (1 + 0.2 * step) + 0.02 * row_ + noise(0.03), kNaN,
           {{"step", step}, {"tokens", step * 40000}, {"lr", step < 5 ? step * 0.001 : step < 45 ? 0.005 : 0.005 * (60 - step) / 15},
            {"stage", step < 5 ? "warm-up" : step < 45 ? "stable" : "annealing"}});
+    add("curves", "validation_loss", "", 2.1 + 0.02 * row_ + noise(0.01), 0.01, {{"step", 30}, {"tokens", 1200000}, {"stage", "stable"}});
     add("curves", "validation_loss", "", 1.8 + 0.02 * row_ + noise(0.01), 0.01, {{"step", 60}, {"tokens", 2400000}, {"stage", "annealing"}});
   }
   void throughput(const PaperRow& p, int context) {

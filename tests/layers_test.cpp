@@ -72,5 +72,20 @@ TEST(Layers, EverySourceFolderHasALevel) {
   }
 }
 
+// A test that no CMakeLists.txt names is never built, and nobody would miss it.
+TEST(Layers, EveryTestIsBuilt) {
+  std::string lists;
+  std::vector<std::string> tests;
+  for (const char* top : {"src", "kernels", "eval", "reports", "tests"}) {
+    for (const auto& entry : fs::recursive_directory_iterator(kRoot / top)) {
+      const auto name = entry.path().filename().string();
+      if (name == "CMakeLists.txt") lists += read_file(entry.path()) + "\n";
+      if (name.ends_with("_test.cpp")) tests.push_back(name);
+    }
+  }
+  EXPECT_GT(tests.size(), 20u);
+  for (const auto& name : tests) EXPECT_NE(lists.find(name), std::string::npos) << name << " is in no CMakeLists.txt";
+}
+
 }  // namespace
 }  // namespace hymba

@@ -232,6 +232,7 @@
     for (const b of ours(data.breakdowns))
       sets.set(b.by + '\n' + b.task, [...(sets.get(b.by + '\n' + b.task) || []), b]);
     for (const [key, list] of sets) {
+      if (new Set(list.flatMap(b => b.points.map(p => p[0]))).size < 2) continue;  // one place is no curve: the row's Records have it
       const [by, task] = key.split('\n');
       figures.push(H.lines({
         id: `accuracy-by-${by}-${task}`.replace(/[^\w-]+/g, '-'),

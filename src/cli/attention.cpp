@@ -127,7 +127,7 @@ std::vector<Record> measure_attention(const StudyModel& model, const Invocation&
 
 void run_attention_command(const Invocation& invocation) {
   const auto records = measure_models(invocation, "attention", prompt_options_text(invocation), [&](const StudyModel& model) { return measure_attention(model, invocation); });
-  reports::Table table({{"design", reports::Align::kLeft}, {"domain", reports::Align::kLeft}, {"layer"}, {"branch", reports::Align::kLeft}, {"head"}, {"meta %"}, {"bos %"},
+  reports::Table table({{"model", reports::Align::kLeft}, {"domain", reports::Align::kLeft}, {"layer"}, {"branch", reports::Align::kLeft}, {"head"}, {"meta %"}, {"bos %"},
                         {"self %"}, {"cross %"}, {"entropy"}});
   for (const auto& r : records) {
     if (r.metric != "mass") continue;
@@ -138,7 +138,7 @@ void run_attention_command(const Invocation& invocation) {
     }
     if (r.task != "all") continue;  // domains are in the Records and the page
     const auto percent = [&](const char* key) { return fmt::format("{:.1f}", 100 * x[key].get<double>()); };
-    table.add_row({{r.design}, {r.task}, {x["layer"].dump()}, {x["branch"].get<std::string>()}, {x["head"].is_null() ? "-" : x["head"].dump()}, {percent("meta")},
+    table.add_row({{record_model(r)}, {r.task}, {x["layer"].dump()}, {x["branch"].get<std::string>()}, {x["head"].is_null() ? "-" : x["head"].dump()}, {percent("meta")},
                    {percent("bos")}, {percent("self")}, {percent("cross")}, {fmt::format("{:.2f}", x["entropy"].get<double>())}});
   }
   if (!invocation.json) print_text(table.to_terminal({terminal_width(), use_colour()}));

@@ -303,6 +303,10 @@ int terminal_width() {
   return 120;
 }
 
-bool use_colour() { return ::isatty(STDOUT_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr; }
+// https://no-color.org: set and not empty.
+bool use_colour() {
+  const char* no_color = std::getenv("NO_COLOR");
+  return ::isatty(STDOUT_FILENO) == 1 && (no_color == nullptr || *no_color == '\0');
+}
 
 }  // namespace hymba::cli

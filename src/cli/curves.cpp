@@ -27,6 +27,26 @@ std::vector<std::string> stages_of(const nlohmann::json& curve) {
   return stages;
 }
 
+// Loss on held-out text as training kept it; models of older programs have none.
+std::vector<Record> kept_validation(const StudyModel& model, const std::vector<std::string>& stages) {
+  const auto& state = model.loaded.state;
+  std::vector<Record> records;
+  for (const auto& point : state.extra.value("held_out", nlohmann::json::array())) {
+    Record r = study_record("curves", model, "");
+    r.metric = "validation_loss";
+    r.value = point.at(2).get<double>();
+    r.error = point.at(3).get<double>();
+    r.unit = "nat";
+    r.n = point.at(4).get<std::int64_t>();
+    r.extra.update({{"step", point.at(0)}, {"tokens", point.at(1)}});
+    for (std::size_t i = 0; i < stages.size(); ++i) {
+      if (state.curve[i].at(0) == point.at(0)) r.extra["stage"] = stages[i];
+    }
+    records.push_back(std::move(r));
+  }
+  return records;
+}
+
 std::vector<Record> measure_curves(const StudyModel& model, const Invocation& invocation) {
   const auto& state = model.loaded.state;
   require(!state.curve.empty(), "{}: this model keeps no training curve (only runs of `train` and `roadmap` do)", model.path);
@@ -42,9 +62,11 @@ std::vector<Record> measure_curves(const StudyModel& model, const Invocation& in
     r.extra.update({{"step", point.at(0)}, {"tokens", point.at(1)}, {"lr", point.at(3)}, {"stage", stages[i]}});
     records.push_back(std::move(r));
   }
+  const auto kept = kept_validation(model, stages);
+  records.insert(records.end(), kept.begin(), kept.end());
   const auto data = invocation.list("data");
   if (!model.world && data.empty()) {
-    log_event("curves.note {}: no loss on held-out text without --data", model.name());
+    log_event("curves.note {}: no loss on held-out text at the end without --data", model.name());
     return records;
   }
   DataChoice choice;
@@ -70,25 +92,26 @@ void run_curves_command(const Invocation& invocation) {
   std::string options = std::to_string(invocation.get<std::int64_t>("validation"));
   for (const auto& path : invocation.list("data")) options += " " + path;
   const auto records = measure_models(invocation, "curves", options, [&](const StudyModel& model) { return measure_curves(model, invocation); });
-  reports::Table table({{"design", reports::Align::kLeft}, {"tokens"}, {"loss at the end"}, {"held-out loss"}, {"loss", reports::Align::kLeft}, {"learning rate", reports::Align::kLeft}});
+  reports::Table table({{"model", reports::Align::kLeft}, {"tokens"}, {"loss at the end"}, {"held-out loss"}, {"loss", reports::Align::kLeft}, {"held-out", reports::Align::kLeft, 2}, {"learning rate", reports::Align::kLeft, 1}});
   for (std::size_t i = 0; i < records.size();) {
     std::size_t end = i;
-    std::vector<double> loss, lr;
+    std::vector<double> loss, lr, held_out;
     std::string held = "-";
     for (; end < records.size() && records[end].config_hash == records[i].config_hash; ++end) {
       const auto& r = records[end];
       if (invocation.json) {
         print_json({{"design", r.design}, {"seed", r.seed}, {"metric", r.metric}, {"step", r.extra["step"]}, {"tokens", r.extra["tokens"]}, {"value", r.value},
-                    {"stderr", r.error ? nlohmann::json(*r.error) : nlohmann::json(nullptr)}, {"lr", r.extra.value("lr", nlohmann::json(nullptr))}, {"stage", r.extra["stage"]}});
+                    {"stderr", r.error ? nlohmann::json(*r.error) : nlohmann::json(nullptr)}, {"lr", r.extra.value("lr", nlohmann::json(nullptr))}, {"stage", r.extra.value("stage", nlohmann::json(nullptr))}});
       }
       if (r.metric == "loss") {
         loss.push_back(r.value);
         lr.push_back(r.extra.value("lr", 0.0));
       } else {
+        held_out.push_back(r.value);
         held = fmt::format("{:.4f} ±{:.4f}", r.value, r.error.value_or(0));
       }
     }
-    table.add_row({{records[i].design}, {records[end - 1].extra["tokens"].dump()}, {loss.empty() ? "-" : fmt::format("{:.4f}", loss.back())}, {held}, {reports::sparkline(loss, 24)}, {reports::sparkline(lr, 24)}});
+    table.add_row({{record_model(records[i])}, {records[end - 1].extra["tokens"].dump()}, {loss.empty() ? "-" : fmt::format("{:.4f}", loss.back())}, {held}, {reports::sparkline(loss, 20)}, {reports::sparkline(held_out, 20)}, {reports::sparkline(lr, 20)}});
     i = end;
   }
   if (!invocation.json) print_text(table.to_terminal({terminal_width(), use_colour()}));

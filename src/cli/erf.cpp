@@ -50,7 +50,7 @@ std::vector<Record> measure_erf(const StudyModel& model, const Invocation& invoc
 void run_erf_command(const Invocation& invocation) {
   const auto options = fmt::format("{} {} {}", prompt_options_text(invocation), invocation.get<int>("probes"), invocation.get<std::int64_t>("context"));
   const auto records = measure_models(invocation, "erf", options, [&](const StudyModel& model) { return measure_erf(model, invocation); });
-  reports::Table table({{"design", reports::Align::kLeft}, {"mean distance"}, {"stderr"}, {"90 % within"}, {"of meta tokens"}, {"cache MB"}});
+  reports::Table table({{"model", reports::Align::kLeft}, {"mean distance"}, {"stderr"}, {"90 % within"}, {"of meta tokens"}, {"cache MB"}});
   for (const auto& r : records) {
     if (r.metric != "mean_distance") continue;
     const auto& x = r.extra;
@@ -58,7 +58,7 @@ void run_erf_command(const Invocation& invocation) {
       print_json({{"design", r.design}, {"seed", r.seed}, {"mean_distance", r.value}, {"stderr", r.error ? nlohmann::json(*r.error) : nlohmann::json(nullptr)},
                   {"span90", x["span90"]}, {"meta", x["meta"]}, {"cache_mb", x["cache_mb"]}, {"length", x["length"]}, {"n", r.n}});
     }
-    table.add_row({{r.design}, {fmt::format("{:.2f}", r.value)}, {r.error ? fmt::format("{:.2f}", *r.error) : "-"}, {fmt::format("{:.0f}", x["span90"].get<double>())},
+    table.add_row({{record_model(r)}, {fmt::format("{:.2f}", r.value)}, {r.error ? fmt::format("{:.2f}", *r.error) : "-"}, {fmt::format("{:.0f}", x["span90"].get<double>())},
                    {fmt::format("{:.1f} %", 100 * x["meta"].get<double>())}, {fmt::format("{:.4g}", x["cache_mb"].get<double>())}});
   }
   if (!invocation.json) print_text(table.to_terminal({terminal_width(), use_colour()}));

@@ -1,4 +1,5 @@
 // hymba heads: accuracy without the attention branch, the SSM branch or a single head of one layer.
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -153,37 +154,59 @@ Record measure_sharing(const StudyModel& model, const StudyTask& task, const Opt
 }
 
 void print(const Invocation& invocation, const std::vector<Record>& records) {
-  reports::Table table({{"layer"}, {"branch", reports::Align::kLeft}, {"head"}, {"task", reports::Align::kLeft}, {"value"}, {"baseline"}, {"difference"}, {"stderr"}, {"loss", reports::Align::kLeft, 1}});
+  const bool several = std::any_of(records.begin(), records.end(), [&](const Record& r) { return record_model(r) != record_model(records.front()); });
+  std::vector<reports::Column> columns = {{"layer"}, {"branch", reports::Align::kLeft}, {"head"}, {"task", reports::Align::kLeft}, {"value"}, {"baseline"}, {"difference"}, {"stderr"}, {"loss", reports::Align::kLeft, 1}};
+  if (several) columns.insert(columns.begin(), {"model", reports::Align::kLeft});
+  reports::Table table(columns);
   std::string speedups;
   double largest = 1e-9;
   for (const auto& r : records) largest = std::max(largest, -reports::extra_number(r, "difference", 0));
   for (const auto& r : records) {
     if (r.metric == "speedup") {
-      speedups += fmt::format("{}: sharing the layers below a removal: {:.2f} s instead of {:.2f} s for {} items, x{:.2f}\n", r.task,
-                              r.extra.value("shared_s", 0.0), r.extra.value("separate_s", 0.0), r.n, r.value);
-      if (invocation.json) print_json({{"task", r.task}, {"speedup", r.value}, {"shared_s", r.extra["shared_s"]}, {"separate_s", r.extra["separate_s"]}});
+      speedups += reports::paragraph(fmt::format("{}, {}: sharing the layers below a removal: {:.2f} s instead of {:.2f} s for {} items, x{:.2f}", record_model(r), r.task,
+                                                 r.extra.value("shared_s", 0.0), r.extra.value("separate_s", 0.0), r.n, r.value), terminal_width());
+      if (invocation.json) print_json({{"design", r.design}, {"seed", r.seed}, {"task", r.task}, {"speedup", r.value}, {"shared_s", r.extra["shared_s"]}, {"separate_s", r.extra["separate_s"]}});
       continue;
     }
     const auto& x = r.extra;
     if (invocation.json) {
-      print_json({{"design", r.design}, {"layer", x["layer"]}, {"branch", x["branch"]}, {"head", x["head"]}, {"task", r.task}, {"metric", r.metric}, {"value", r.value},
+      print_json({{"design", r.design}, {"seed", r.seed}, {"layer", x["layer"]}, {"branch", x["branch"]}, {"head", x["head"]}, {"task", r.task}, {"metric", r.metric}, {"value", r.value},
                   {"baseline", x["baseline"]}, {"difference", x["difference"]}, {"stderr", x["stderr"]}, {"n", r.n}, {"mode", x["mode"]}, {"fusion", x["fusion"]}});
     }
     const auto number = [](const nlohmann::json& v) { return v.is_number() ? fmt::format("{:.4f}", v.get<double>()) : std::string("-"); };
     const bool clear = x["stderr"].is_number() && std::abs(x["difference"].get<double>()) > 2 * x["stderr"].get<double>();
-    table.add_row({{x["layer"].dump()}, {x["branch"].get<std::string>()}, {x["head"].is_null() ? "all" : x["head"].dump()}, {r.task}, {number(r.value)},
-                   {number(x["baseline"])}, {number(x["difference"]), clear ? reports::Tone::kStrong : reports::Tone::kPlain}, {number(x["stderr"])}, {reports::text_bar(-reports::extra_number(r, "difference", 0) / largest, 12)}});
+    std::vector<reports::Cell> cells = {{x["layer"].dump()}, {x["branch"].get<std::string>()}, {x["head"].is_null() ? "all" : x["head"].dump()}, {r.task}, {number(r.value)},
+                                        {number(x["baseline"])}, {number(x["difference"]), clear ? reports::Tone::kStrong : reports::Tone::kPlain}, {number(x["stderr"])},
+                                        {reports::text_bar(-reports::extra_number(r, "difference", 0) / largest, 12)}};
+    if (several) cells.insert(cells.begin(), {record_model(r)});
+    table.add_row(std::move(cells));
   }
   if (!invocation.json) print_text(table.to_terminal({terminal_width(), use_colour()}) + speedups);
 }
 
-void run_heads_command(const Invocation& invocation) {
-  auto options = read_options(invocation);
-  const auto model = open_study_model(invocation.arguments[0], invocation);
-  eval::list_removals(model.model(), options.layers, options.branch, options.per_head);  // a mistake shows before the work
+// Of several models those that have no such layer or branch are named and left out; where none has, that is a mistake.
+// All are looked at before the work begins.
+std::vector<std::string> removable_models(const std::vector<std::string>& paths, const Options& options) {
+  std::vector<std::string> fit;
+  std::string first;
+  for (const auto& path : paths) {
+    try {
+      eval::list_removals(LanguageModel(read_model_design(path), 0, /*meta=*/true), options.layers, options.branch, options.per_head);
+      fit.push_back(path);
+    } catch (const UserError& error) {
+      const std::string text = starts_with(error.what(), path) ? error.what() : fmt::format("{}: {}", path, error.what());
+      if (first.empty()) first = text;
+      if (paths.size() > 1) log_event("heads.left_out {}", text);
+    }
+  }
+  if (fit.empty()) user_error("{}", first);
+  return fit;
+}
+
+std::vector<Record> run_model(const std::string& path, const Invocation& invocation, const Options& options, StudyRecords& store) {
+  const auto model = open_study_model(path, invocation);
   const auto tasks = open_study_tasks(model, invocation.get<std::string>("tasks"), invocation.get<std::string>("data"), invocation.get<std::int64_t>("limit"));
-  StudyRecords store(study_folder(invocation, "heads"), "heads");
-  std::vector<Record> shown;
+  std::vector<Record> all;
   for (const auto& task : tasks) {
     const auto hash = study_hash(model, fmt::format("{} {}", options.text(), hex64(hash_items(task))));
     auto records = store.finished(hash, task.definition.name);
@@ -193,7 +216,19 @@ void run_heads_command(const Invocation& invocation) {
       if (invocation.values.count("speedup") != 0 && &task == &tasks.front()) records.push_back(measure_sharing(model, task, options, hash));
       store.write(records, hash, task.definition.name);
     }
-    log_event("heads model={} task={} removals={} {}", model.name(), task.definition.name, records.size(), found ? "found" : "done");
+    log_event("heads model={} task={} records={} {}", model.name(), task.definition.name, records.size(), found ? "found" : "done");
+    all.insert(all.end(), records.begin(), records.end());
+  }
+  return all;
+}
+
+void run_heads_command(const Invocation& invocation) {
+  const auto options = read_options(invocation);
+  const auto paths = removable_models(expand_models(invocation.arguments), options);
+  StudyRecords store(study_folder(invocation, "heads"), "heads");
+  std::vector<Record> shown;
+  for (const auto& path : paths) {
+    auto records = run_model(path, invocation, options, store);
     shown.insert(shown.end(), records.begin(), records.end());
   }
   print(invocation, shown);
@@ -205,10 +240,10 @@ Command heads_command() {
   Command c;
   c.name = "heads";
   c.summary = "accuracy with a branch or head of one layer removed (figures 3 and 13)";
-  c.arguments = "MODEL";
+  c.arguments = "MODEL...";
   c.example = "  hymba heads results/roadmap-quick/runs/row-09-seed0 --tasks general,recall --limit 400\n  hymba heads runs/row9 --tasks facts --per-head --layers 0,5 --mode mean";
   c.min_arguments = 1;
-  c.max_arguments = 1;
+  c.max_arguments = 1000;
   c.options = [](boost::program_options::options_description& o) {
     namespace po = boost::program_options;
     add_tokenizer_option(o);

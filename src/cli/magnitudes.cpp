@@ -28,12 +28,12 @@ std::vector<Record> measure_magnitudes(const StudyModel& model, const Invocation
 
 void run_magnitudes_command(const Invocation& invocation) {
   const auto records = measure_models(invocation, "magnitudes", prompt_options_text(invocation), [&](const StudyModel& model) { return measure_magnitudes(model, invocation); });
-  reports::Table table({{"design", reports::Align::kLeft}, {"layer"}, {"branch", reports::Align::kLeft}, {"what", reports::Align::kLeft}, {"value"}});
+  reports::Table table({{"model", reports::Align::kLeft}, {"layer"}, {"branch", reports::Align::kLeft}, {"what", reports::Align::kLeft}, {"value"}});
   for (const auto& r : records) {
     if (invocation.json) {
       print_json({{"design", r.design}, {"seed", r.seed}, {"layer", r.extra["layer"]}, {"branch", r.extra["branch"]}, {"metric", r.metric}, {"value", r.value}, {"n", r.n}});
     }
-    table.add_row({{r.design}, {r.extra["layer"].dump()}, {r.extra["branch"].get<std::string>()}, {r.metric}, {fmt::format("{:.4f}", r.value)}});
+    table.add_row({{record_model(r)}, {r.extra["layer"].dump()}, {r.extra["branch"].get<std::string>()}, {r.metric}, {fmt::format("{:.4f}", r.value)}});
   }
   if (!invocation.json) print_text(table.to_terminal({terminal_width(), use_colour()}));
 }

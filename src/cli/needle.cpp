@@ -104,7 +104,8 @@ void print_lengths(const std::vector<Record>& records) {
                    {r.error ? fmt::format("{:.3f}", *r.error) : "-"}, {reports::sparkline(depths, depths.size(), 0, 1)}, {std::to_string(r.n)}, {fmt::format("{:.3f}", x["chance"].get<double>())}});
     depths.clear();
   }
-  print_text(table.to_terminal({terminal_width(), use_colour()}) + "accuracy: mean over depths; by depth: from the start of the text (left) to its end, 0 to 100 %; *: longer than the sequences of training\n");
+  const char* note = "accuracy: mean over depths; by depth: from the start of the text (left) to its end, 0 to 100 %; *: longer than the sequences of training";
+  print_text(table.to_terminal({terminal_width(), use_colour()}) + reports::paragraph(note, terminal_width()));
 }
 
 void run_needle_command(const Invocation& invocation) {

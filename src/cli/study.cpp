@@ -14,11 +14,9 @@ namespace hymba::cli {
 
 namespace fs = std::filesystem;
 
-std::string StudyModel::name() const {
-  return loaded.state.seed == 0 ? design().name() : fmt::format("{}-seed{}", design().name(), loaded.state.seed);
-}
-
 namespace {
+
+std::string with_seed(const std::string& design, std::uint64_t seed) { return seed == 0 ? design : fmt::format("{}-seed{}", design, seed); }
 
 // Files of a model that another program wrote: other weights in the same place are another model.
 std::vector<fs::path> weight_files(const fs::path& path) {
@@ -32,6 +30,9 @@ std::vector<fs::path> weight_files(const fs::path& path) {
 }
 
 }  // namespace
+
+std::string StudyModel::name() const { return with_seed(design().name(), loaded.state.seed); }
+std::string record_model(const Record& record) { return with_seed(record.design, record.seed); }
 
 std::string StudyModel::hash() const {
   if (!loaded.state.config_hash.empty()) return loaded.state.config_hash;

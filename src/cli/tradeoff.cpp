@@ -9,6 +9,7 @@
 #include "reports/csv.h"
 #include "reports/study_figures.h"
 #include "reports/table.h"
+#include "reports/unicode.h"
 
 namespace hymba::cli {
 
@@ -35,7 +36,9 @@ void print_tradeoff(const reports::Roadmap& roadmap, bool json) {
     table.add_row({{r.design, tone}, {number(r.general.value, 100, "{:.1f}")}, {number(r.recall.value, 100, "{:.1f}")}, {number(reports::shown_cache(r), 1, "{:.4g}")},
                    {number(reports::shown_decode(r), 1, "{:.0f}")}, {front[i] ? "yes" : "", tone}});
   }
-  if (!json) print_text(table.to_terminal({terminal_width(), use_colour()}) + "On the front: no other design is as good in mean accuracy, cache and throughput and better in one of them. " + reports::shapes_note(roadmap) + "\n");
+  if (json) return;
+  const auto note = "On the front: no other design is as good in mean accuracy, cache and throughput and better in one of them. " + reports::shapes_note(roadmap);
+  print_text(table.to_terminal({terminal_width(), use_colour()}) + reports::paragraph(note, terminal_width()));
 }
 
 namespace {

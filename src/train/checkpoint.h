@@ -26,7 +26,7 @@ struct CheckpointState {
   std::string data;         // describe() of the token source
   std::string tokenizer;    // "world", "bytes" or a path
   nlohmann::json curve = nlohmann::json::array();  // [step, tokens, loss, lr, grad_norm]
-  nlohmann::json extra = nlohmann::json::object();
+  nlohmann::json extra = nlohmann::json::object();  // held_out among others: [step, tokens, loss, error, tokens read]
 };
 
 void save_checkpoint(const std::filesystem::path& folder, const Design& design, const LanguageModel& model,

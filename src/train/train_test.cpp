@@ -100,6 +100,27 @@ TEST(Trainer, EveryKindOfDesignLearnsTheCertain) {
   }
 }
 
+TEST(Trainer, HeldOutLossIsKeptOverTheRunAndChangesNothing) {
+  const Counting source;
+  Recipe recipe = small_recipe();
+  recipe.log_every = 4;
+  const Design design = small_design("row-06");
+  TrainJob job = job_of(design, recipe, source);
+  const auto result = train(job);
+  const auto& held = result.state.extra.at("held_out");
+  ASSERT_GE(held.size(), 15u);
+  EXPECT_LE(held.size(), 20u);
+  EXPECT_GT(held.front().at(2).get<double>(), held.back().at(2).get<double>());
+  for (const auto& point : held) {
+    EXPECT_EQ(point.at(1).get<std::int64_t>(), point.at(0).get<std::int64_t>() * recipe.tokens_per_step());
+    EXPECT_LT(point.at(0).get<std::int64_t>(), recipe.steps());
+  }
+  recipe.log_every = recipe.steps();  // no point before the end
+  const auto without = train(job);
+  EXPECT_FALSE(without.state.extra.contains("held_out"));
+  EXPECT_EQ(without.state.curve.back()[4], result.state.curve.back()[4]);  // the last gradient norm
+}
+
 TEST(Trainer, SameSeedRepeatsBitForBit) {
   const Counting source;
   Recipe recipe = small_recipe();

@@ -61,6 +61,8 @@ std::string culprit(const LanguageModel& model) {
   return fmt::format("the largest gradient is that of {}, norm {:.3g}", steepest, largest);
 }
 
+constexpr std::int64_t kHeldOutPoints = 20, kHeldOutSequences = 16;
+
 class Run {
  public:
   explicit Run(const TrainJob& job)
@@ -186,8 +188,22 @@ class Run {
     state_.curve.push_back({p.step, p.tokens, p.loss, p.lr, p.grad_norm});
     interval_loss_ = 0;
     interval_steps_ = 0;
+    validate();
     interval_.restart();
     point_ = p;
+  }
+
+  // Held-out loss at the log intervals, about twenty times a run; that of the end is the caller's. Nothing that is trained
+  // depends on it. Where ctrl-C comes meanwhile, this point is missing and the step is not.
+  void validate() {
+    const std::int64_t steps = recipe_.steps(), part = kHeldOutPoints * state_.step / steps;
+    const auto before = kHeldOutPoints * std::max<std::int64_t>(0, state_.step - recipe_.log_every) / steps;
+    if (part == before || state_.step == steps || job_.source->validation_count(recipe_.length + 1) == 0) return;
+    try {
+      const auto held = validation_loss(*model_, *job_.source, recipe_.length, kHeldOutSequences, recipe_.batch);
+      state_.extra["held_out"].push_back({state_.step, state_.tokens, held.loss, held.error, held.tokens});
+    } catch (const Interrupted&) {
+    }
   }
 
   void save() {
