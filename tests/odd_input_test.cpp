@@ -35,6 +35,8 @@ TEST(OddInput, AnEmptyValueIsNotTheDefault) {
 TEST(OddInput, WordsThatNoCommandTakes) {
   EXPECT_MISTAKE("--nonsense", "no command in '--nonsense'");
   EXPECT_MISTAKE("--format json", "no command");
+  EXPECT_MISTAKE("show 9 --seed %value%", "%value%", "seed");  // Boost's own placeholders
+  EXPECT_MISTAKE("show 9 --threads=%canonical_option%", "%canonical_option%", "threads");
   EXPECT_EQ(run("--help").code, 0);
   EXPECT_MISTAKE("world --size large", "--size large", "smoke");
   EXPECT_MISTAKE("show 9 --train.lr=3", "train.lr", "no effect here", "designs");

@@ -18,6 +18,7 @@
 #include "kernels/cuda/plugin.h"
 #include "kernels/isa.h"
 #include "cli/study_commands.h"
+#include "config/option_error.h"
 #include "model/design.h"
 #include "nn/device.h"
 #include "train/recipe.h"
@@ -172,7 +173,7 @@ Invocation parse(const Command& command, const std::vector<std::string>& words) 
     take_unrecognised(po::collect_unrecognized(parsed.options, po::exclude_positional), command, options, invocation);
     po::store(parsed, invocation.values);
   } catch (const po::error& error) {
-    user_error("hymba {}: {}; see hymba {} --help", command.name, error.what(), command.name);
+    user_error("hymba {}: {}; see hymba {} --help", command.name, option_error_text(error), command.name);
   }
   if (invocation.values.count("argument") != 0) invocation.arguments = invocation.get<std::vector<std::string>>("argument");
   if (invocation.values.count("help") != 0) return invocation;

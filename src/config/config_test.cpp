@@ -102,6 +102,8 @@ TEST(Resolver, Errors) {
   EXPECT_NE(run("unread").find("no component"), std::string::npos);
   EXPECT_NE(run("type").find("bad.ini [type] line 8: a.x = 'many'"), std::string::npos) << run("type");
   EXPECT_NE(run("tow").find("did you mean two?"), std::string::npos);
+  f.add_text("[placeholder]\na.x = 1%value%%canonical_option%\n", "more.ini");
+  EXPECT_NE(run("placeholder").find("more.ini [placeholder] line 2: a.x = '1%value%%canonical_option%'"), std::string::npos) << run("placeholder");
 }
 
 TEST(Ini, BrokenFilesNameTheLine) {
@@ -111,6 +113,7 @@ TEST(Ini, BrokenFilesNameTheLine) {
   EXPECT_NE(error_of([&] { f.add_text("[a]\nx = 1\n= 2\n", "f.ini"); }).find("line 3: a value without a key"), std::string::npos);
   EXPECT_NE(error_of([&] { f.add_text("[b\n", "f.ini"); }).find("expected [name]"), std::string::npos);
   EXPECT_NE(error_of([&] { f.add_text("[../b]\nx = 1\n", "f.ini"); }).find("f.ini line 1: [../b]: expected a name without '/'"), std::string::npos);
+  EXPECT_NE(error_of([&] { f.add_text("[b]\nx%invalid_line% y\n", "f.ini"); }).find("x%invalid_line% y"), std::string::npos);  // Boost's own placeholder
   f.add_text("[c]\nfrom = d\n[d]\nfrom = c\n", "g.ini");
   EXPECT_NE(error_of([&] { stanza_layers(f, "c", "", {}); }).find("circle"), std::string::npos);
 }

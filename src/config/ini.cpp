@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/text.h"
+#include "config/option_error.h"
 
 namespace hymba {
 namespace {
@@ -21,7 +22,7 @@ void parse_body(const std::string& body, int first_line, Stanza& stanza) {
     parsed = po::parse_config_file(stream, none, /*allow_unregistered=*/true);
   } catch (const po::error& error) {
     user_error("{} [{}] line {}: {}; a line is `key = value`, a comment starts with #", stanza.file, stanza.name,
-               stanza.line, error.what());
+               stanza.line, option_error_text(error));
   }
   std::vector<std::string> lines = split(body, '\n');
   for (const auto& option : parsed.options) {

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "base/text.h"
+#include "config/option_error.h"
 
 namespace hymba {
 namespace {
@@ -49,15 +50,15 @@ void Resolver::read(const po::options_description& options) {
       const auto& key = error.get_option_name();
       for (const auto& assignment : layer.assignments) {
         require(key.find(assignment.key) == std::string::npos, "{}: {} = '{}' is not valid: {}", assignment.origin,
-                assignment.key, assignment.value, error.what());
+                assignment.key, assignment.value, option_error_text(error));
       }
-      user_error("{}: {}", layer.name, error.what());
+      user_error("{}: {}", layer.name, option_error_text(error));
     }
   }
   try {
     po::notify(values);
   } catch (const po::error& error) {
-    user_error("{}", error.what());
+    user_error("{}", option_error_text(error));
   }
   for (const auto& option : options.options()) {
     const auto& key = option->long_name();
