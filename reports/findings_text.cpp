@@ -56,11 +56,8 @@ std::vector<Coverage> coverage(const std::vector<Record>& records) {
   for (const auto& r : records) {
     auto& s = seen[r.study];
     s.seeds.insert(r.seed);
-    const bool row = r.design.rfind("row-", 0) == 0 && r.design.size() == 6 &&
-                     std::isdigit(static_cast<unsigned char>(r.design[4])) &&
-                     std::isdigit(static_cast<unsigned char>(r.design[5]));
-    if (row)
-      s.rows.insert(std::stoi(r.design.substr(4)));
+    if (const int row = paper_row_of(r.design); row > 0)
+      s.rows.insert(row);
     else
       s.others.insert(r.design);
     if (r.metric != "acc" && r.metric != "contains") continue;

@@ -49,4 +49,10 @@ double ratio_value(const std::string& text) {
   return mamba / attention;
 }
 
+int paper_row_of(const std::string& design) {
+  const bool named = starts_with(design, "row-") && design.size() > 4 && design.size() < 8 &&
+                     std::all_of(design.begin() + 4, design.end(), [](char c) { return c >= '0' && c <= '9'; });
+  return named ? std::stoi(design.substr(4)) : 0;
+}
+
 }  // namespace hymba::reports

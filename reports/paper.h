@@ -25,6 +25,9 @@ struct PaperRow {
 std::vector<PaperRow> parse_paper(std::string_view text, const std::string& where);
 std::vector<PaperRow> read_paper(const std::filesystem::path& path);
 
+// The row that a design's name says: "row-09" -> 9, else 0.
+int paper_row_of(const std::string& design);
+
 // "1:8.48" -> 8.48 (Mamba per attention), "1:0" -> 0, "0:1" -> infinity, anything else -> NaN.
 double ratio_value(const std::string& text);
 

@@ -149,9 +149,7 @@ int row_number(const std::string& design, const DesignRecords& records) {
     const double row = extra_number(*r, "row", 0);
     if (row > 0) return static_cast<int>(row);
   }
-  const bool named = starts_with(design, "row-") && design.size() > 4 && design.size() < 8 &&
-                     std::all_of(design.begin() + 4, design.end(), [](char c) { return c >= '0' && c <= '9'; });
-  return named ? std::stoi(design.substr(4)) : 0;
+  return paper_row_of(design);
 }
 
 // Where there are no Records, the paper's title and group stand and every number is NaN.

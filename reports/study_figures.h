@@ -51,7 +51,6 @@ std::vector<Figure> curve_figures(const StudyView& view);
 Figure tradeoff_figure(const Roadmap& roadmap);
 // Of `throughput`: the column beside the paper's and the roofline's; time a token against context (3 contexts or more).
 std::vector<Figure> throughput_figures(const std::vector<Record>& records, const std::vector<PaperRow>& paper);
-int paper_row_of(const std::string& design);  // "row-09" -> 9, else 0
 
 // All of them, as far as there are Records.
 std::vector<Figure> study_figures(const std::vector<Record>& records);

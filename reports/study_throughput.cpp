@@ -176,12 +176,6 @@ Figure context_figure(const Setting& like, const std::map<int, const SpeedColumn
 
 }  // namespace
 
-int paper_row_of(const std::string& design) {
-  const bool named = design.rfind("row-", 0) == 0 && design.size() > 4 && design.size() < 8 &&
-                     std::all_of(design.begin() + 4, design.end(), [](char c) { return c >= '0' && c <= '9'; });
-  return named ? std::stoi(design.substr(4)) : 0;
-}
-
 std::vector<Figure> throughput_figures(const std::vector<Record>& records, const std::vector<PaperRow>& paper) {
   const auto columns = columns_of(records);
   std::vector<Figure> figures;

@@ -18,11 +18,17 @@ std::string model_name(const Record& r, int row, const std::set<std::uint64_t>& 
   return *seeds.begin() == 0 ? name : name + fmt::format(" (seed {})", *seeds.begin());
 }
 
+// How many seeds designs have: one number where all have equally many.
+std::set<std::size_t> seed_counts(const StudyView& view) {
+  std::set<std::size_t> counts;
+  for (const auto& [key, n] : view.seeds) counts.insert(n);
+  return counts;
+}
+
 // A mean over one seed beside means over three is said aloud, not only in the name.
 void note_uneven_seeds(StudyView& view) {
-  std::set<std::size_t> counts;
+  const auto counts = seed_counts(view);
   std::string list;
-  for (const auto& [key, n] : view.seeds) counts.insert(n);
   if (counts.size() < 2) return;
   for (const auto& [key, n] : view.seeds)
     if (n < *counts.rbegin()) list += fmt::format("{}{} ({})", list.empty() ? "" : ", ", key.row > 0 ? fmt::format("row {}", key.row) : key.design, n);
@@ -63,13 +69,12 @@ StudyView view_study(const std::vector<Record>& records, const std::string& stud
     seeds[key.of_all_seeds()].insert(key.seed);
     shown[key.of_all_seeds()].push_back(&r);
   }
-  std::set<std::size_t> counts;
-  for (const auto& [key, set] : seeds) counts.insert(set.size());
+  for (const auto& [key, set] : seeds) view.seeds[key] = set.size();
+  const bool even = seed_counts(view).size() == 1;
   for (const auto& [key, list] : shown) {
     view.models[key] = combine_seeds(list);
-    view.names[key] = model_name(*list.front(), key.row, seeds[key], counts.size() == 1);
+    view.names[key] = model_name(*list.front(), key.row, seeds[key], even);
     view.labels[key] = key.row > 0 ? std::to_string(key.row) : key.design;
-    view.seeds[key] = seeds[key].size();
   }
   view.single = std::move(shown);
   note_uneven_seeds(view);
@@ -107,10 +112,10 @@ std::vector<bool> pareto_front(const std::vector<std::vector<double>>& values) {
 std::vector<Figure> study_figures(const std::vector<Record>& records) {
   std::vector<Figure> all;
   const auto add = [&](std::vector<Figure> figures, const StudyView& view) {
-    const std::size_t seeds = view.seeds.begin()->second;
-    const bool even = std::all_of(view.seeds.begin(), view.seeds.end(), [&](const auto& s) { return s.second == seeds; });
+    const auto counts = seed_counts(view);
+    const std::size_t seeds = *counts.begin();
     for (auto& figure : figures) {
-      if (even && seeds > 1)
+      if (counts.size() == 1 && seeds > 1)
         figure.caption += figure.id == "composed-map" ? " The first seed's." : fmt::format(" {} seeds a design.", seeds);
       if (&figure == &figures.front()) figure.notes.insert(figure.notes.end(), view.notes.begin(), view.notes.end());
       all.push_back(std::move(figure));

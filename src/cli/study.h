@@ -76,9 +76,9 @@ std::int64_t train_length(const StudyModel& model);
 std::filesystem::path study_folder(const Invocation& invocation, const std::string& study);
 // A Record of a study of this model, with the model's title in `extra`.
 Record study_record(const std::string& study, const StudyModel& model, const std::string& config_hash);
-// Hash of a model and the options of a study.
 // Names the Record's model as StudyModel::name() does.
 std::string record_model(const Record& record);
+// Hash of a model, its --tokenizer and the options of a study.
 std::string study_hash(const StudyModel& model, const std::string& options);
 
 }  // namespace hymba::cli
