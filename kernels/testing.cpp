@@ -5,6 +5,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
+#include <fmt/format.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <cmath>
@@ -57,18 +58,27 @@ void expect_close(const std::string& what, const at::Tensor& actual, const at::T
   EXPECT_LE(error, (tolerance > 0 ? tolerance : 1e-5) * std::max(floor, size)) << what << ", largest value " << size;
 }
 
-std::vector<at::Tensor> plain_path(const std::function<std::vector<at::Tensor>(const std::vector<at::Tensor>&)>& f,
-                                   const std::vector<at::Tensor>& inputs, at::ScalarType type,
-                                   const std::vector<at::Tensor>& grad_outputs) {
-  std::vector<at::Tensor> x, upstream;
-  for (const at::Tensor& t : inputs) {
-    x.push_back(t.defined() ? t.detach().to(at::kCPU, type, false, true).requires_grad_() : at::Tensor());
+std::vector<at::Tensor> plain_path(const std::string& what,
+                                   const std::function<std::vector<at::Tensor>(const std::vector<at::Tensor>&)>& f,
+                                   const std::vector<at::Tensor>& inputs, const std::vector<at::Tensor>& grad_outputs,
+                                   const std::vector<at::Tensor>& expected, double tolerance, double floor) {
+  const auto in = [&](at::ScalarType type) {
+    std::vector<at::Tensor> x, upstream;
+    for (const at::Tensor& t : inputs) {
+      x.push_back(t.defined() ? t.detach().to(at::kCPU, type, false, true).requires_grad_() : at::Tensor());
+    }
+    for (const at::Tensor& t : grad_outputs) upstream.push_back(t.to(at::kCPU, type));
+    std::vector<at::Tensor> out = f(x);
+    const auto grads = gradients(out, x, upstream);
+    out.insert(out.end(), grads.begin(), grads.end());
+    return out;
+  };
+  const auto in_double = in(at::kDouble);
+  EXPECT_EQ(in_double.size(), expected.size()) << what;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    expect_close(fmt::format("{} tensor {} defined twice", what, i), in_double[i], expected[i], tolerance, floor);
   }
-  for (const at::Tensor& t : grad_outputs) upstream.push_back(t.to(at::kCPU, type));
-  std::vector<at::Tensor> out = f(x);
-  const auto grads = gradients(out, x, upstream);
-  out.insert(out.end(), grads.begin(), grads.end());
-  return out;
+  return in(at::kFloat);
 }
 
 void expect_close_as_plain(const std::string& what, const at::Tensor& actual, const at::Tensor& expected,

@@ -28,11 +28,13 @@ at::Tensor random(Rng& rng, at::IntArrayRef sizes, double scale = 1, double shif
 void expect_close(const std::string& what, const at::Tensor& actual, const at::Tensor& expected, double tolerance = 0,
                   double floor = 1e-3);
 
-// The same functions by ATen's own operations, one after the other, in the type of its inputs on the CPU: what a model
-// without our kernels would run. `f` maps inputs to outputs; returns those and the gradients of the inputs.
-std::vector<at::Tensor> plain_path(const std::function<std::vector<at::Tensor>(const std::vector<at::Tensor>&)>& f,
-                                   const std::vector<at::Tensor>& inputs, at::ScalarType type,
-                                   const std::vector<at::Tensor>& grad_outputs);
+// The same functions by ATen's own operations, one after the other, on the CPU in float32: what a model without our
+// kernels would run. `f` maps inputs to outputs; returns those and the gradients of the inputs. In double the same is a
+// second definition: it must equal `expected`, the reference's outputs and gradients, to `tolerance`.
+std::vector<at::Tensor> plain_path(const std::string& what,
+                                   const std::function<std::vector<at::Tensor>(const std::vector<at::Tensor>&)>& f,
+                                   const std::vector<at::Tensor>& inputs, const std::vector<at::Tensor>& grad_outputs,
+                                   const std::vector<at::Tensor>& expected, double tolerance, double floor = 1e-3);
 
 // On the CPU: max |actual - expected| <= 2 max |plain - expected| + epsilon max(floor, max |expected|), with `plain`
 // the plain path in float32. No kernel may lose more than twice what summing in another order loses, and 32 units in

@@ -37,11 +37,12 @@ TEST(Linear, MatchesReferenceWithAllGradients) {
       Rng rng(3);
       const at::Tensor grad = random(rng, expected[0].sizes());
       const Tensors plain = testing::plain_path(
+          fmt::format("{} x {} x {}", c.rows, c.inputs, c.outputs),
           [&](const Tensors& t) {
             const at::Tensor y = t[0].matmul(t[1].t());
             return Tensors{residual ? t[2] + y : y};
           },
-          residual ? x : Tensors{x[0], x[1]}, at::kFloat, {grad});
+          residual ? x : Tensors{x[0], x[1]}, {grad}, expected, 1e-10);
       testing::for_each_isa([&] {
         const testing::NanMemory nan;
         const Tensors actual = run_all(x, at::kFloat, residual), again = run_all(x, at::kFloat, residual);
@@ -57,7 +58,8 @@ TEST(Linear, MatchesReferenceWithAllGradients) {
 }
 
 TEST(Linear, ReferenceGradientsMatchFiniteDifferences) {
-  testing::check_gradients([](const Tensors& x) { return Tensors{kernels::linear(x[0], x[1], x[2])}; }, make_inputs({5, 3, 4}));
+  testing::check_gradients([](const Tensors& x) { return Tensors{kernels::linear(x[0], x[1], x[2])}; },
+                           make_inputs({5, 3, 4}));
 }
 
 TEST(Linear, SlicesGiveTheSame) {
@@ -71,7 +73,8 @@ TEST(Linear, BadArgumentsNameOpAndArgument) {
   const Tensors x = make_inputs({2, 8, 4});
   testing::expect_user_error([&] { kernels::linear(x[0], x[1].narrow(1, 0, 7)); }, "[linear] weight_OI",
                              "expected float32 [4, 8], got float32 [4, 7]");
-  testing::expect_user_error([&] { kernels::linear(x[0], x[1], x[0]); }, "[linear] residual", "expected float32 [2, 4]");
+  testing::expect_user_error([&] { kernels::linear(x[0], x[1], x[0]); }, "[linear] residual",
+                             "expected float32 [2, 4]");
 }
 
 }  // namespace

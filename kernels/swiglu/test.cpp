@@ -36,18 +36,15 @@ TEST(Swiglu, MatchesReferenceWithGradient) {
     const Tensors expected = run_all(x, at::kDouble);
     Rng rng(3);
     const at::Tensor grad = random(rng, expected[0].sizes());
-    const auto other = [&](at::ScalarType type) {
-      const auto half = x.size(-1) / 2;
-      return testing::plain_path(
-          [&](const Tensors& t) { return Tensors{at::silu(t[0].narrow(-1, 0, half)) * t[0].narrow(-1, half, half)}; },
-          {x}, type, {grad});
-    };
-    const Tensors in_double = other(at::kDouble), in_float = other(at::kFloat);
+    const auto half = x.size(-1) / 2;
+    const Tensors in_float = testing::plain_path(
+        fmt::format("{}", sizes),
+        [&](const Tensors& t) { return Tensors{at::silu(t[0].narrow(-1, 0, half)) * t[0].narrow(-1, half, half)}; },
+        {x}, {grad}, expected, 1e-10);
     testing::for_each_isa([&] {
       const testing::NanMemory nan;
       const Tensors actual = run_all(x, at::kFloat);
       for (std::size_t i = 0; i < actual.size(); ++i) {
-        expect_close(fmt::format("{} tensor {} defined twice", sizes, i), in_double[i], expected[i], 1e-10);
         testing::expect_close_as_plain(fmt::format("{} tensor {}", sizes, i), actual[i], expected[i], in_float[i]);
       }
       expect_close(fmt::format("{} y", sizes), actual[0], expected[0], 1e-6);
