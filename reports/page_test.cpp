@@ -126,9 +126,22 @@ TEST(Page, ThousandDesignsInThreeMegabytes) {
       }
     }
   }
-  const std::string page = render_page(records, paper_rows());  // about a second
+  PageOptions options;
+  for (int i = 0; i < 1000; ++i) {  // a config of forty lines, two of them its own, as in a sweep
+    DesignDetails& details = options.details[fmt::format("design-{}", i)];
+    for (int k = 0; k < 38; ++k) details.config += fmt::format("attention.key_{} = {}                  # default\n", k, k);
+    details.config += fmt::format("attention.window = {}  # sweep.ini:4\ninit_std = {}\n", i, 0.001 * i);
+    for (int k = 0; k < 12; ++k) details.layers.push_back({"parallel(attention,mamba)", k % 5 == 0 ? 0 : i, k % 2 - 1, 0});
+  }
+  const std::string page = render_page(records, paper_rows(), options);  // about a second
   EXPECT_LT(page.size(), 3u << 20);
-  EXPECT_EQ(data_of(page)["roadmaps"][0]["rows"].size(), 1013u);
+  const nlohmann::json data = data_of(page), row = data["roadmaps"][0]["rows"][1012];
+  EXPECT_EQ(data["roadmaps"][0]["rows"].size(), 1013u);
+  std::string config;
+  for (const auto& line : row["config"]) config += data["shared"][line.get<std::size_t>()].get<std::string>() + "\n";
+  config.pop_back();  // lines are joined, the text ends in a line feed of its own
+  EXPECT_EQ(config, options.details[row["design"]].config);
+  EXPECT_EQ(data["shared"][row["layers"][5].get<std::size_t>()]["mixer"], "parallel(attention,mamba)");
   if (const char* folder = std::getenv("HYMBA_REPORT_SAMPLE"))
     write_file_atomic(std::string(folder) + "/many.html", page);
 }

@@ -4,7 +4,8 @@
 H.layerMap = row => {
   if (!row.layers || !row.layers.length) return null;
   return H.el(
-      'div', {class: 'block'}, H.el('h4', {}, 'Layers'), H.el('ol', {class: 'layers'}, row.layers.map((l, i) => {
+      'div', {class: 'block'}, H.el('h4', {}, 'Layers'), H.el('ol', {class: 'layers'}, row.layers.map((at, i) => {
+        const l = H.shared[at];
         const kind = /parallel|hybrid/.test(l.mixer) ? 'hybrid' :
             /mamba|ssm/.test(l.mixer)                ? 'mamba' :
             /attention/.test(l.mixer)                ? 'attention' :
@@ -51,19 +52,20 @@ H.details = (row, span) => {
       fact('Paper\'s shapes, params', H.count(row.at_paper_shapes.params_total)),
       fact('Paper\'s shapes, exact cache', H.mega(row.at_paper_shapes.cache_mb_exact) && H.mega(row.at_paper_shapes.cache_mb_exact) + ' MB'),
       fact('Paper\'s shapes, decode at', H.known(row.at_paper_shapes.decode_tok_s) ? `${row.at_paper_shapes.context} tokens, ${row.at_paper_shapes.dtype}, batch ${row.at_paper_shapes.batch}` : null),
-      fact('Config hash', (row.config_hash || []).join(', ')), fact('Host', (row.hosts || []).join('; ')));
+      fact('Config hash', (row.config_hash || []).join(', ')), fact('Host', row.hosts.map(i => H.shared[i]).join('; ')));
   const tasks = row.tasks.length ?
       H.el(
           'div', {class: 'block'}, H.el('h4', {}, 'Tasks'),
           H.el(
               'div', {class: 'scroll'},
-              H.table(['task', 'suite', 'metric', 'value', '± s.e.', 'chance', 'items', 'seeds'], row.tasks.map(t => {
+              H.table(['task', 'suite', 'metric', 'value', '± s.e.', 'chance', 'items', 'seeds'], row.tasks.map(([at, value, error]) => {
+                const t = H.shared[at];
                 const show = t.metric === 'acc' ? H.percent : v => H.known(v) ? v.toPrecision(5) : null;
-                return [t.task, t.suite, t.metric, show(t.value), show(t.stderr), show(t.chance), t.n, t.seeds];
+                return [t.task, t.suite, t.metric, show(value), show(error), show(t.chance), t.n, t.seeds];
               })))) :
       null;
   const config = row.config ?
-      H.el('details', {}, H.el('summary', {}, 'Resolved config'), H.el('pre', {tabindex: '0'}, row.config)) :
+      H.el('details', {}, H.el('summary', {}, 'Resolved config'), H.el('pre', {tabindex: '0'}, row.config.map(i => H.shared[i]).join('\n'))) :
       null;
   const records = row.records.length ?
       H.el(

@@ -2,6 +2,10 @@
 // The table of the roadmap, its details, and the page as a whole.
 (() => {
   const data = JSON.parse(document.getElementById('data').textContent);
+  H.shared = data.shared;  // what rows say alike: they hold indices
+  for (const roadmap of data.roadmaps) {
+    for (const row of roadmap.rows) row.at_paper_shapes = H.shared[row.at_paper_shapes];
+  }
   const ratio = text => {
     const [a, m] = (text || '').split(':').map(Number);
     return text ? m / a : NaN;
@@ -237,7 +241,8 @@
       figures.push(H.lines({
         id: `accuracy-by-${by}-${task}`.replace(/[^\w-]+/g, '-'),
         title: `Accuracy by ${by === 'pairs' ? 'number of pairs' : by}: ${task}`,
-        caption: 'Whiskers: one standard error. Dashed level: chance. Click a name to hide or show it.',
+        caption: 'Whiskers: one standard error. Dashed level: chance. Click a name to hide or show it.' +
+            (data.breakdowns_left_out ? ` ${data.breakdowns_left_out} lines are left out, as the page would be too large; the results folder has them.` : ''),
         xLabel: by,
         yLabel: 'accuracy, %',
         xLog: true,
