@@ -230,7 +230,7 @@ TEST(World, RecallAnswersCannotBeGuessed) {
     const double n = static_cast<double>(task.items.size());
     for (const auto& [answer, times] : answers) EXPECT_LT(times / n, 0.1) << answer;
     EXPECT_GT(far / n, 0.8) << task.name;
-    EXPECT_GT(beyond_128 / n, 0.05) << task.name;
+    EXPECT_GT(beyond_128 / n, 0.03) << task.name;
     EXPECT_LT(first / n, 0.25) << task.name;
     EXPECT_LT(last / n, 0.25) << task.name;
   }
@@ -270,6 +270,14 @@ TEST(World, FactsAreSeenOftenEnough) {
       EXPECT_GE(seen, 10) << r.name << " of " << (*r.subjects)[i];
     }
   }
+}
+
+// Held-out lists were once told by the parity of their bytes, which no order of the same words changes: drawing one never ended.
+TEST(World, ListsOfAllKeysAndValuesAreDrawn) {
+  WorldOptions options;
+  options.keys = options.values = options.pairs_max = 8;
+  options.pairs_min = 8;
+  for (const auto& task : World(3, options).tasks(20)) EXPECT_EQ(task.items.size(), 20u) << task.name;
 }
 
 TEST(World, OptionsAreChecked) {

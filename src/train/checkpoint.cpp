@@ -48,7 +48,7 @@ bool is_curve(const nlohmann::json& curve) {
 
 }  // namespace
 
-void save_checkpoint(const fs::path& folder, const Design& design, const LanguageModel& model, const AdamW* optimizer,
+void save_checkpoint(const fs::path& folder, const Design& design, const LanguageModel& model, const Optimizer* optimizer,
                      const CheckpointState& s) {
   const fs::path part = fmt::format("{}.part{}", folder.string(), ::getpid());
   if (part.has_parent_path()) make_folder(part.parent_path());
@@ -127,7 +127,7 @@ void load_weights(const fs::path& folder, LanguageModel& model) {
           file.tensors.size(), model.parameters().all().size());
 }
 
-void load_optimizer(const fs::path& folder, AdamW& optimizer) {
+void load_optimizer(const fs::path& folder, Optimizer& optimizer) {
   optimizer.set_state(read_safetensors(folder / "optimizer.safetensors").tensors);
 }
 

@@ -1,7 +1,7 @@
 // Checkpoints of our own: a folder with
 //   design.ini             the resolved design, complete: it needs no other file to be built again
 //   model.safetensors      the weights by name
-//   optimizer.safetensors  AdamW's moments (absent in a model that is only meant to be used)
+//   optimizer.safetensors  the moments (absent in a model that is only meant to be used)
 //   state.json             step, tokens, seed, hashes, tokenizer, loss curve
 // A folder is written under another name and renamed when it is whole, so one that is there is complete.
 #pragma once
@@ -30,13 +30,13 @@ struct CheckpointState {
 };
 
 void save_checkpoint(const std::filesystem::path& folder, const Design& design, const LanguageModel& model,
-                     const AdamW* optimizer, const CheckpointState& state);
+                     const Optimizer* optimizer, const CheckpointState& state);
 
 CheckpointState read_checkpoint_state(const std::filesystem::path& folder);
 Design read_checkpoint_design(const std::filesystem::path& folder);
 // Copies the weights into the model. UserError naming the tensor for one that is missing, left over or of another shape.
 void load_weights(const std::filesystem::path& folder, LanguageModel& model);
-void load_optimizer(const std::filesystem::path& folder, AdamW& optimizer);
+void load_optimizer(const std::filesystem::path& folder, Optimizer& optimizer);
 
 // The newest complete checkpoint below a run's folder ("step-00000500"), or "" if there is none.
 std::filesystem::path newest_checkpoint(const std::filesystem::path& run);

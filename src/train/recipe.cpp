@@ -23,8 +23,11 @@ po::options_description Recipe::options() {
       "train.schedule", po::value(&schedule)->default_value("cosine"), "cosine or wsd (warm-up, stable, decay)")(
       "train.warmup", po::value(&warmup)->default_value(0.05), "warm-up as a fraction of the steps")(
       "train.decay", po::value(&decay)->default_value(0.2), "wsd: last fraction of the steps, in which the rate falls")(
-      "train.weight_decay", po::value(&weight_decay)->default_value(0.1), "AdamW decay; none on A_log, D, norms, biases, meta tokens")(
+      "train.weight_decay", po::value(&weight_decay)->default_value(0.1), "decay of matrices; none on A_log, D, norms, biases, meta tokens")(
       "train.beta1", po::value(&beta1)->default_value(0.9), "AdamW")("train.beta2", po::value(&beta2)->default_value(0.95), "AdamW")(
+      "train.optimizer", po::value(&optimizer)->default_value("adamw"),
+      "adamw, or muon: the layers' matrices by orthogonal steps of the same size, the rest by AdamW")(
+      "train.momentum", po::value(&momentum)->default_value(0.95), "Muon")(
       "train.eps", po::value(&eps)->default_value(1e-8), "AdamW")(
       "train.clip", po::value(&clip)->default_value(1.0), "largest gradient norm; 0: no clipping")(
       "train.spike", po::value(&spike)->default_value(3.0), "nats above the running loss that stop a run; 0: never")(
@@ -51,10 +54,12 @@ void Recipe::check() const {
   require(short_length == 0 || (short_length < length && length % short_length == 0),
           "recipe: train.short_length = {} must divide train.length = {}", short_length, length);
   require(schedule == "cosine" || schedule == "wsd", "recipe: train.schedule = {}: expected cosine or wsd", schedule);
+  require(optimizer == "adamw" || optimizer == "muon", "recipe: train.optimizer = {}: expected adamw or muon", optimizer);
   require(autocast == "none" || autocast == "bf16", "recipe: train.autocast = {}: expected none or bf16", autocast);
   require(autocast == "none" || Bf16Products::supported(),
           "recipe: train.autocast = bf16 needs a processor with AVX-512 BF16 or AMX, and this one has neither: products in bf16 would be "
           "many times slower than float32. Leave it at none");
+  require(momentum >= 0 && momentum < 1, "recipe: train.momentum = {} must be in [0, 1)", momentum);
   require(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1 && eps > 0 && clip >= 0 && spike >= 0 && weight_decay >= 0,
           "recipe: beta1 and beta2 must be in [0, 1), eps positive, clip, spike and weight_decay not negative");
 }

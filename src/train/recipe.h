@@ -13,7 +13,8 @@ namespace hymba {
 struct Recipe {
   std::int64_t tokens = 0, batch = 0, length = 0, accumulate = 1, log_every = 0, checkpoint_every = 0, short_length = 0;
   double lr = 0, min_lr = 0, warmup = 0, decay = 0, weight_decay = 0, beta1 = 0, beta2 = 0, eps = 0, clip = 0, spike = 0, short_part = 0;
-  std::string schedule, autocast = "none";
+  std::string schedule, autocast = "none", optimizer = "adamw";
+  double momentum = 0.95;
 
   boost::program_options::options_description options();
   void check() const;  // UserError for values out of range

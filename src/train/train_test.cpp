@@ -1,7 +1,14 @@
+#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/abs.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/linalg_svd.h>
+#include <ATen/ops/max.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/sum.h>
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -11,6 +18,7 @@
 
 #include "base/error.h"
 #include "nn/linear.h"
+#include "train/optimizer.h"
 #include "train/trainer.h"
 
 namespace hymba {
@@ -62,6 +70,19 @@ Design small_design(const std::string& name) {
   return designs.open(name, "smoke", {{"vocab", "20", "command line"}});
 }
 
+// The job stopped at step 47 and started again ends as `whole`, bit for bit.
+void expect_same_when_stopped(TrainJob job, const TrainResult& whole) {
+  job.run = testing::TempDir() + "hymba_stopped";
+  std::filesystem::remove_all(job.run);
+  job.on_step = [](std::int64_t step, std::int64_t, double) { if (step == 47) throw Error("stopped"); };
+  EXPECT_THROW(train(job), Error);
+  job.on_step = nullptr;
+  const auto resumed = train(job);
+  EXPECT_EQ(resumed.resumed_from, 47);  // a listener that fails costs no step
+  EXPECT_EQ(resumed.state.curve, whole.state.curve);
+  for (const auto& p : whole.model->parameters().all()) EXPECT_TRUE(p.value.equal(resumed.model->parameters().find(p.name)->value)) << p.name;
+}
+
 TEST(Recipe, SchedulesWarmUpAndFall) {
   Recipe r = small_recipe();
   const auto steps = r.steps();
@@ -98,6 +119,54 @@ TEST(Trainer, EveryKindOfDesignLearnsTheCertain) {
     const at::NoGradGuard no_grad;
     EXPECT_LT(validation_loss(*result.model, source, 32, 4, 2).loss, 0.3) << name;
   }
+}
+
+TEST(Optimizer, OrthogonalPartKeepsDirectionsAndEvensSizes) {
+  at::Generator generator = at::detail::createCPUGenerator(3);
+  for (const auto& [m, n] : {std::pair<std::int64_t, std::int64_t>{6, 17}, {17, 6}, {9, 9}, {1, 5}}) {
+    const at::Tensor g = at::randn({m, n}, generator) * 1e-3;
+    const auto [u, s, v] = at::linalg_svd(orthogonal_part(g), false);
+    EXPECT_LT(s.max().item<double>(), 1.25);
+    EXPECT_GT(s.max().item<double>(), 0.65);
+    const auto [gu, gs, gv] = at::linalg_svd(g, false);
+    const at::Tensor nearest = gu.mm(gv);
+    EXPECT_GT((nearest * orthogonal_part(g)).sum().item<double>() / static_cast<double>(std::min(m, n)), 0.6);
+  }
+  EXPECT_EQ(orthogonal_part(at::zeros({3, 4})).abs().max().item<double>(), 0.0);
+}
+
+TEST(Optimizer, MuonTrainsTheLayersMatricesAlone) {
+  const Counting source;
+  Recipe recipe = small_recipe();
+  recipe.optimizer = "muon";
+  recipe.check();
+  for (const std::string name : {"row-01", "row-13", "mamba2-ffn"}) {
+    const Design design = small_design(name);
+    TrainJob job = job_of(design, recipe, source);
+    const auto result = train(job);
+    const at::NoGradGuard no_grad;
+    EXPECT_LT(validation_loss(*result.model, source, 32, 4, 2).loss, 0.3) << name;
+    Optimizer optimizer(result.model->parameters(), recipe);
+    std::size_t matrices = 0;
+    for (const auto& [key, tensor] : optimizer.state()) {
+      if (!key.starts_with("momentum.")) continue;
+      ++matrices;
+      EXPECT_EQ(tensor.dim(), 2) << key;
+      EXPECT_EQ(key.find("embed"), std::string::npos) << key;
+      EXPECT_EQ(key.find("norm"), std::string::npos) << key;
+    }
+    EXPECT_GE(matrices, 12u) << name;
+  }
+  recipe.tokens = 20480;
+  recipe.checkpoint_every = 30;
+  const Design design = small_design("row-13");
+  TrainJob job = job_of(design, recipe, source);
+  expect_same_when_stopped(job, train(job));
+  recipe.momentum = 1;
+  EXPECT_THROW(recipe.check(), UserError);
+  recipe.momentum = 0.9;
+  recipe.optimizer = "sgd";
+  EXPECT_THROW(recipe.check(), UserError);
 }
 
 TEST(Trainer, HeldOutLossIsKeptOverTheRunAndChangesNothing) {
@@ -227,16 +296,7 @@ TEST(Autocast, LossFollowsFloat32AndAStoppedRunGoesOnBitForBit) {
     EXPECT_NEAR(full.state.curve[i][2].get<double>(), whole.state.curve[i][2].get<double>(), 0.05) << i;
   EXPECT_NE(full.state.curve, whole.state.curve);
   EXPECT_NE(full.state.config_hash, whole.state.config_hash);
-
-  job.run = testing::TempDir() + "hymba_autocast";
-  std::filesystem::remove_all(job.run);
-  job.on_step = [](std::int64_t step, std::int64_t, double) { if (step == 47) throw Error("stopped"); };
-  EXPECT_THROW(train(job), Error);
-  job.on_step = nullptr;
-  const auto resumed = train(job);
-  EXPECT_EQ(resumed.resumed_from, 47);  // a listener that fails costs no step
-  EXPECT_EQ(resumed.state.curve, whole.state.curve);
-  for (const auto& p : whole.model->parameters().all()) EXPECT_TRUE(p.value.equal(resumed.model->parameters().find(p.name)->value)) << p.name;
+  expect_same_when_stopped(job, whole);
 }
 
 }  // namespace

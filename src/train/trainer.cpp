@@ -226,7 +226,7 @@ class Run {
   const Recipe& recipe_;
   std::string hash_;
   std::unique_ptr<LanguageModel> model_;
-  AdamW optimizer_;
+  Optimizer optimizer_;
   CheckpointState state_;
   std::filesystem::path last_;
   std::int64_t newest_ = -1, interval_steps_ = 0;
@@ -245,6 +245,7 @@ std::string run_hash(const Design& design, const Recipe& recipe, const TokenSour
                       r.decay, r.schedule, r.weight_decay, r.beta1, r.beta2, r.eps, r.clip, r.spike,
                       r.short_length, r.short_part);
   if (r.autocast != "none") text += "|autocast " + r.autocast;  // the hashes of older runs stay as they are
+  if (r.optimizer != "adamw") text += fmt::format("|{} {}", r.optimizer, r.momentum);
   text += fmt::format("|{}|{}", source.hash(), seed);
   return hex64(hash64(text));
 }
