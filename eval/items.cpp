@@ -1,5 +1,7 @@
 // Records -> items: the part of eval/task.h that reads data files.
 #include <algorithm>
+#include <map>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -213,6 +215,21 @@ std::vector<Item> read_shot_pool(const TaskDefinition& task, const fs::path& fol
   return {};
 }
 
+// The first items, of a task in groups (mmlu, blimp) equally many of each, in the order of the files.
+void keep_evenly(std::vector<Item>& items, std::int64_t limit) {
+  std::map<std::string, std::int64_t> met;
+  std::vector<std::int64_t> round;  // of an item: how many of its group stand before it
+  for (const auto& item : items) round.push_back(met[item.group]++);
+  std::vector<std::size_t> order(items.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return round[a] < round[b]; });
+  order.resize(static_cast<std::size_t>(limit));
+  std::sort(order.begin(), order.end());
+  std::vector<Item> kept;
+  for (const std::size_t i : order) kept.push_back(std::move(items[i]));
+  items = std::move(kept);
+}
+
 }  // namespace
 
 TaskData load_task(const TaskDefinition& task, const fs::path& data_folder, const LoadOptions& options) {
@@ -240,7 +257,7 @@ TaskData load_task(const TaskDefinition& task, const fs::path& data_folder, cons
       for (const std::size_t i : chosen) sample.push_back(std::move(data.items[i]));
       data.items = std::move(sample);
     } else {
-      data.items.resize(limit);
+      keep_evenly(data.items, options.limit);
     }
   }
   return data;

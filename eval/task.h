@@ -123,7 +123,7 @@ struct LoadOptions {
   std::int64_t limit = 0;                // 0: all
   bool limit_groups = false;             // `limit` items of every group, as the harness counts subtasks
   bool shots = true;                     // read the files of worked examples, where there are any
-  std::optional<std::uint64_t> seed;     // given: `limit` items drawn at random (in file order), else the first ones
+  std::optional<std::uint64_t> seed;     // given: `limit` items drawn at random (in file order), else the first ones, evenly over groups
 };
 
 // Reads a task's items from below `data_folder`. NoTaskFiles naming every file that was
