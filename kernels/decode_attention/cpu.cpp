@@ -176,11 +176,19 @@ void weigh(std::int64_t keys, std::int64_t group, const Head& head, float* score
   }
 }
 
+// The first of the rows of a KV head from a slot on.
+template <class T>
+struct Rows {
+  const T *k, *v;
+  Rows(const Args& a, std::int64_t b, std::int64_t slot, std::int64_t kv_head)
+      : k(static_cast<const T*>(a.k) + b * a.k_batch + slot * a.k_slot + kv_head * a.k_head),
+        v(static_cast<const T*>(a.v) + b * a.v_batch + slot * a.v_slot + kv_head * a.v_head) {}
+};
+
 template <class T>
 void block(const Args& a, std::int64_t b, std::int64_t slot, std::int64_t keys, std::int64_t kv_head, const Head& head,
            const Scratch& s) {
-  const T* k = static_cast<const T*>(a.k) + b * a.k_batch + slot * a.k_slot + kv_head * a.k_head;
-  const T* v = static_cast<const T*>(a.v) + b * a.v_batch + slot * a.v_slot + kv_head * a.v_head;
+  const auto [k, v] = Rows<T>(a, b, slot, kv_head);
   constexpr bool kWiden = !std::is_same_v<T, float>;
   if (kWiden && s.group > 2) {
     all_scores(widen(k, a.k_slot, keys, a.P, s.q_width, s.wide_k), s.q_width, keys, head, s, a.P, s.scores);
@@ -200,8 +208,7 @@ void block(const Args& a, std::int64_t b, std::int64_t slot, std::int64_t keys, 
 template <class T>
 HWY_INLINE void prefetch_block(const Args& a, std::int64_t b, std::int64_t slot, std::int64_t keys, std::int64_t kv_head) {
   constexpr std::int64_t kLine = 64 / sizeof(T);
-  const T* k = static_cast<const T*>(a.k) + b * a.k_batch + slot * a.k_slot + kv_head * a.k_head;
-  const T* v = static_cast<const T*>(a.v) + b * a.v_batch + slot * a.v_slot + kv_head * a.v_head;
+  auto [k, v] = Rows<T>(a, b, slot, kv_head);
   for (std::int64_t key = 0; key < keys; ++key, k += a.k_slot, v += a.v_slot) {
     for (std::int64_t i = 0; i < a.P; i += kLine) __builtin_prefetch(k + i, 0, 2);
     for (std::int64_t i = 0; i < a.V; i += kLine) __builtin_prefetch(v + i, 0, 2);
@@ -282,17 +289,7 @@ void run_range(const Args& a, std::int64_t begin, std::int64_t end) {
 }
 
 void run_tasks(const Args& a, std::int64_t begin, std::int64_t end) {
-  switch (a.storage) {
-    case Storage::kFloat:
-      run_range<float>(a, begin, end);
-      break;
-    case Storage::kBFloat16:
-      run_range<BFloat16>(a, begin, end);
-      break;
-    case Storage::kFloat16:
-      run_range<Float16>(a, begin, end);
-      break;
-  }
+  with_storage(a.storage, [&]<class T>(const T*) { run_range<T>(a, begin, end); });
 }
 
 }  // namespace HWY_NAMESPACE

@@ -54,17 +54,7 @@ void run_range(const Args& a, std::int64_t begin, std::int64_t end) {
 }
 
 void run_tasks(const Args& a, std::int64_t begin, std::int64_t end) {
-  switch (a.storage) {
-    case Storage::kFloat:
-      run_range<float>(a, begin, end);
-      break;
-    case Storage::kBFloat16:
-      run_range<BFloat16>(a, begin, end);
-      break;
-    case Storage::kFloat16:
-      run_range<Float16>(a, begin, end);
-      break;
-  }
+  with_storage(a.storage, [&]<class T>(const T*) { run_range<T>(a, begin, end); });
 }
 
 }  // namespace HWY_NAMESPACE
