@@ -246,6 +246,10 @@ TEST(Roofline, CountsWhatAStepMovesAndComputes) {
   for (const auto& p : model.parameters().all()) elements += p.product ? static_cast<double>(p.value.numel()) : 0;
   EXPECT_EQ(work.weight_elements, elements);
   EXPECT_EQ(work.weight_bytes, 2 * elements);
+  double of_shapes = 0;
+  for (const auto& shape : work.linear) of_shapes += shape.layers * static_cast<double>(shape.inputs * shape.outputs);
+  EXPECT_EQ(of_shapes, elements);
+  EXPECT_LT(work.linear.size(), 12u);  // shapes, not layers
   ASSERT_EQ(work.attention.size(), 2u);  // windows, and layers that see all
   double keys = 0;
   for (const auto& sublayer : model.sublayers()) {

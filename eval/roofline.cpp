@@ -8,8 +8,8 @@
 //     t_state       = sum over shapes of max( 2 * 4 B E N / bw,  B E N / states )   read and written      (4)
 //     t_activations = B a / bw, where B a exceeds the caches (else nothing)                                (5)
 //     t_launch      = launches * launch_seconds                                    zero on this CPU       (6)
-// A core does not move data and compute at the full rate of both at once, as (3) and (4) have it for a GPU: on this CPU these
-// two are the time that the kernel takes for the shape on as many bytes, and gemm of (2) is measured on weights of that size.
+// A core does not move data and compute at the full rate of both at once, as (2) to (4) have it for a GPU: on this CPU each of
+// the three is the time that the kernel takes for the shape on as many bytes.
 // Tokens a second are B / t.
 #include "eval/roofline.h"
 
@@ -24,6 +24,18 @@ constexpr double kCacheBytes = 1e6;  // activations below this stay in a second-
 std::map<std::string, std::int64_t> facts_of(const Mixer& mixer) {
   const auto facts = mixer.facts();
   return {facts.begin(), facts.end()};
+}
+
+void add_linear(const at::Tensor& weight, StepWork* work) {
+  work->weight_elements += static_cast<double>(weight.numel());
+  const std::int64_t outputs = weight.size(0), inputs = weight.size(1);
+  for (auto& known : work->linear) {
+    if (known.outputs == outputs && known.inputs == inputs) {
+      known.layers += 1;
+      return;
+    }
+  }
+  work->linear.push_back({inputs, outputs, 1});
 }
 
 void add_attention(const Mixer& mixer, double context, double meta, StepWork* work) {
@@ -57,7 +69,7 @@ StepWork step_work(const LanguageModel& model, std::int64_t context, double weig
   StepWork work;
   for (const auto& p : model.parameters().all()) {
     const bool table = p.name == "embedding.weight" && !model.config().tied;  // one row a token
-    if (p.product && !table) work.weight_elements += static_cast<double>(p.value.numel());
+    if (p.product && !table) add_linear(p.value, &work);
   }
   work.weight_bytes = work.weight_elements * weight_element_bytes;
   for (const auto& sublayer : model.sublayers()) {
@@ -77,8 +89,12 @@ StepWork step_work(const LanguageModel& model, std::int64_t context, double weig
 
 StepTime step_time(const StepWork& work, const Device& device, double batch, double kv_bytes) {
   StepTime t;
-  t.linear =
-      std::max(work.weight_bytes / device.bandwidth, 2 * batch * work.weight_elements / device.gemm_flops);  // (2)
+  if (device.gemm_flops > 0) {  // (2)
+    t.linear = std::max(work.weight_bytes / device.bandwidth, 2 * batch * work.weight_elements / device.gemm_flops);
+  } else {
+    const at::ScalarType type = work.weight_bytes < 4 * work.weight_elements ? at::kBFloat16 : at::kFloat;
+    for (const auto& shape : work.linear) t.linear += measured_linear_seconds(shape, static_cast<std::int64_t>(batch), type);
+  }
   const at::ScalarType kv_type = kv_bytes == 4 ? at::kFloat : at::kBFloat16;
   for (const auto& a : work.attention) {  // (3)
     const double rows = batch * a.layers * a.keys, row = static_cast<double>(a.k_dim + a.v_dim);

@@ -10,6 +10,12 @@
 
 namespace hymba::eval {
 
+// Products with the weights of one shape, [outputs, inputs].
+struct LinearWork {
+  std::int64_t inputs = 0, outputs = 0;
+  double layers = 0;
+};
+
 // Attention of the layers with one shape, one step: B queries of H heads on K KV heads.
 struct AttentionWork {
   std::int64_t heads = 0, kv_heads = 0, k_dim = 0, v_dim = 0;
@@ -27,6 +33,7 @@ struct StateWork {
 // What one token of one sequence costs, and what a step reads once for all sequences.
 struct StepWork {
   double weight_bytes = 0, weight_elements = 0;  // of all linear layers, once a step
+  std::vector<LinearWork> linear;
   std::vector<AttentionWork> attention;
   std::vector<StateWork> states;
   double activation_bytes = 0;  // of one token: projections and branch outputs, written once and read twice
@@ -34,12 +41,12 @@ struct StepWork {
 };
 StepWork step_work(const LanguageModel& model, std::int64_t context, double weight_element_bytes);
 
-// What a device can do. On a CPU the rates of attention and state updates depend on the shape and on where the data lie:
-// there they are measured with the same kernels on as many bytes as a step reads.
+// What a device can do. On a CPU the rates of products, attention and state updates depend on the shape and on where the data
+// lie: there they are measured with the same kernels on as many bytes as a step reads.
 struct Device {
   std::string name;
   double bandwidth = 0;        // bytes/s of memory
-  double gemm_flops = 0;       // flop/s of products at the batch in question
+  double gemm_flops = 0;       // flop/s of products at the batch in question; 0: measured by shape
   double attention_flops = 0;  // flop/s of decode attention; 0: measured by shape
   double state_rate = 0;       // state elements/s; 0: measured by shape
   double launch_seconds = 0;
@@ -54,11 +61,11 @@ StepTime step_time(const StepWork& work, const Device& device, double batch, dou
 
 Device a100();
 Device h100();
-// This machine: bandwidth and products of `batch` rows with weights of `type` and this many bytes, measured now (about a
-// second).
-Device measured_device(std::int64_t batch, at::ScalarType type, double weight_bytes);
-// Seconds of one step's decode attention and of its state updates for one shape on this CPU, all layers: the kernels' rate
-// on as many bytes as the step reads (256 MB at most), measured now.
+// This machine, measured now: its bandwidth, and of a GPU all other limits, with products of `batch` rows and weights of `type`.
+Device measured_device(std::int64_t batch, at::ScalarType type);
+// Seconds of one step's products, decode attention and state updates for one shape on this CPU, all layers: the kernels'
+// rate on as many bytes as the step reads (256 MB at most), measured now.
+double measured_linear_seconds(const LinearWork& shape, std::int64_t batch, at::ScalarType type);
 double measured_attention_seconds(const AttentionWork& shape, std::int64_t batch, at::ScalarType kv_type);
 double measured_state_seconds(const StateWork& shape, std::int64_t batch);
 

@@ -84,28 +84,28 @@ Device measured_gpu(const at::Device& gpu, std::int64_t batch, at::ScalarType ty
 
 }  // namespace
 
-Device measured_device(std::int64_t batch, at::ScalarType type, double weight_bytes) {
+Device measured_device(std::int64_t batch, at::ScalarType type) {
   const at::NoGradGuard no_grad;
   if (!model_device().is_cpu()) return measured_gpu(model_device(), batch, type);
   Device device;
   device.name = "this CPU";
-  {  // 128 MB, read once a call
-    const at::Tensor weight = at::full({8192, 4096}, 0.01f), x = at::ones({1, 4096}), y = at::empty({1, 8192});
-    device.bandwidth = static_cast<double>(weight.nbytes()) * usual_rate(0.02, [&] { kernels::gemv_out(y, x, weight); });
-  }
-  // Products of the width of the roadmap's designs, one weight after the other; few rows are bound by (2)'s first term,
-  // which must not count twice.
-  const std::int64_t rows = std::max<std::int64_t>(batch, 1), inputs = 1024, outputs = rows <= 8 ? 128 : 4096;
-  const at::Tensor weight = at::full({outputs, inputs}, 0.01f).to(type), x = at::ones({rows, inputs}),
-                   y = at::empty({rows, outputs});
-  const double bytes = rows <= 8 ? 0 : std::min(weight_bytes, kMostBytes);
-  std::vector<at::Tensor> weights{weight};
-  while (static_cast<double>(weights.size()) * static_cast<double>(weight.nbytes()) < bytes) weights.push_back(weight.clone());
-  const double pass = usual_rate(0.02, [&] {
+  // 128 MB, read once a call
+  const at::Tensor weight = at::full({8192, 4096}, 0.01f), x = at::ones({1, 4096}), y = at::empty({1, 8192});
+  device.bandwidth = static_cast<double>(weight.nbytes()) * usual_rate(0.02, [&] { kernels::gemv_out(y, x, weight); });
+  return device;
+}
+
+double measured_linear_seconds(const LinearWork& shape, std::int64_t batch, at::ScalarType type) {
+  const at::NoGradGuard no_grad;
+  const at::Tensor weight = at::full({shape.outputs, shape.inputs}, 0.01f).to(type);
+  const auto most = std::max<std::size_t>(1, static_cast<std::size_t>(kMostBytes / static_cast<double>(weight.nbytes())));
+  std::vector<at::Tensor> weights{weight};  // one after the other, as a step has them
+  while (weights.size() < std::min(most, static_cast<std::size_t>(shape.layers))) weights.push_back(weight.clone());
+  const at::Tensor x = at::ones({batch, shape.inputs}), y = at::empty({batch, shape.outputs});
+  const double passes = usual_rate(0.005, [&] {
     for (const auto& w : weights) product_out(y, x, w);
   });
-  device.gemm_flops = 2.0 * static_cast<double>(weights.size()) * static_cast<double>(batch * inputs * outputs) * pass;
-  return device;
+  return shape.layers / static_cast<double>(weights.size()) / passes;
 }
 
 double measured_attention_seconds(const AttentionWork& a, std::int64_t batch, at::ScalarType kv_type) {

@@ -38,7 +38,7 @@ void predict(ThroughputRow& row, const LanguageModel& model, const ThroughputOpt
   const std::int64_t batch = row.speed.batch;
   const double element = options.weight_type == at::kFloat ? 4 : 2, kv = options.speed.kv_type == at::kFloat ? 4 : 2;
   const auto work = eval::step_work(model, row.speed.context, element);
-  const auto device = eval::measured_device(batch, options.weight_type, work.weight_bytes);
+  const auto device = eval::measured_device(batch, options.weight_type);
   row.predicted = eval::step_time(work, device, static_cast<double>(batch), kv);
   const auto asked = static_cast<double>(row.speed.batch_asked);
   row.a100_tok_s = asked / eval::step_time(work, eval::a100(), asked, kv).total();
