@@ -159,13 +159,20 @@ TEST(Roadmap, ColumnsOfThePapersShapesStandInTheTable) {
   EXPECT_EQ(row.cache_mb_paper, 39.42);
   EXPECT_NE(roadmap_markdown(build_roadmap(records, paper_rows())).find("Ratio, cache and decode speed: the paper's shapes."), std::string::npos);
 
-  // One row without them, and the columns are of the size that was run.
+  // A design of one's own without counts, and these columns are of the size that was run; speeds stay, it has none.
   for (const Record& r : design_records("odd", 0, 0, 0.4, 0.3)) records.push_back(r);
   const auto mixed = build_roadmap(records, paper_rows());
   EXPECT_EQ(shown_cache(row_of(mixed, "row-01")), 39.42);
-  EXPECT_EQ(shown_decode(row_of(mixed, "row-01")), row.decode.value);
+  EXPECT_EQ(shown_decode(row_of(mixed, "row-01")), 55);
+  EXPECT_TRUE(std::isnan(shown_decode(row_of(mixed, "odd"))));
   ASSERT_EQ(mixed.warnings.size(), 1u);
   EXPECT_NE(mixed.warnings[0].find("odd: no counts at the paper's shapes"), std::string::npos) << mixed.warnings[0];
+
+  // More rows of the roadmap timed at their own size than at the paper's.
+  for (const auto& [design, number] : {std::pair("row-02", 2), std::pair("row-03", 3)}) {
+    for (const Record& r : design_records(design, number, 0, 0.4, 0.3)) records.push_back(r);
+  }
+  EXPECT_EQ(shown_decode(row_of(build_roadmap(records, paper_rows()), "row-01")), row.decode.value);
 }
 
 TEST(Roadmap, CurvePointsDoNotCountInSuites) {
