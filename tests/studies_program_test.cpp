@@ -53,6 +53,21 @@ TEST(StudiesOfSeveral, CurvesHaveHeldOutLossOverTokens) {
   EXPECT_GE(tokens.size(), 3u) << outcome.out;
 }
 
+TEST(Needle, RealTextMayBeAFolder) {
+  const auto folder = scratch("needle_text"), model = scratch("needle_model");
+  fs::create_directories(folder / "books");
+  std::string text;
+  for (int i = 0; i < 3000; ++i) text += fmt::format("The {} ship sailed on day {} and came back. ", i % 7 == 0 ? "old" : "new", i);
+  write_file_atomic(folder / "books" / "book.txt", text);
+  ASSERT_EQ(run(fmt::format("train 6 --size smoke --tokens 4096 --data {} --out {}", folder.string(), model.string())).code, 0);
+  const auto words = fmt::format("needle {} --lengths 300 --items 2 --depths 2 --out {} --data ", model.string(), scratch("needle_out").string());
+  const auto outcome = run(words + folder.string());
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  write_file_atomic(folder / "other" / "lines.jsonl", "{\"text\": \"a\"}\n");
+  EXPECT_MISTAKE(words + (folder / "other").string(), "expected plain text", "found none there");
+  EXPECT_MISTAKE(words + (folder / "nowhere").string(), "nowhere");
+}
+
 TEST(StudiesOfSeveral, WhatIsPrintedFitsTheTerminal) {
   for (const int width : {80, 120}) {
     for (const std::string& words : {fmt::format("heads {}/runs/row-09-seed1 --layers 0 --tasks facts --limit 8 --speedup", results().string()),

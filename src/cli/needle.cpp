@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "cli/study.h"
 #include "cli/study_commands.h"
+#include "data/corpus_source.h"
 #include "eval/head_removal.h"
 #include "eval/model_scorer.h"
 #include "eval/needle.h"
@@ -34,9 +35,14 @@ std::unique_ptr<eval::Haystack> open_haystack(const StudyModel& model, const dat
     return eval::world_haystack(*world);
   }
   require(!files.empty(), "--data FILE: {} reads real text; give a long one as haystack, a book for instance", model.path);
+  constexpr std::size_t kMostText = 4 << 20;
   std::string text;
-  for (const auto& file : files) text += read_file(file) + "\n";
-  return eval::text_haystack(*model.tokenizer, text.substr(0, 4 << 20));
+  std::vector<std::string> skipped;
+  for (const auto& file : find_source_files({files.begin(), files.end()}, &skipped)) {
+    if (file.kind == SourceKind::kText && text.size() < kMostText) text += read_file(file.path) + "\n";
+  }
+  require(!text.empty(), "--data {}: expected plain text (.txt) for the haystack, found none there", join(files, ", "));
+  return eval::text_haystack(*model.tokenizer, text.substr(0, kMostText));
 }
 
 std::vector<Record> measure_needle(const StudyModel& model, const Invocation& invocation) {
@@ -135,7 +141,7 @@ Command needle_command() {
     o.add_options()("lengths", po::value<std::string>(), "tokens; default: 1/4, 1/2, 1, 1.5, 2 and 4 times the sequences of training")(
         "depths", po::value<std::int64_t>()->default_value(5), "how many places of the needle, from the start (0) to right before the question (1)")(
         "items", po::value<std::int64_t>()->default_value(50), "needles a cell")(
-        "data", po::value<std::vector<std::string>>()->composing(), "text files for the haystack (models of real text); repeatable");
+        "data", po::value<std::vector<std::string>>()->composing(), "text for the haystack (models of real text): file or folder; repeatable");
   };
   c.run = run_needle_command;
   return c;
