@@ -44,7 +44,7 @@ std::string plain_table(const std::vector<Record>& records, const std::vector<Pa
   return out + "</tbody></table>";
 }
 
-constexpr std::size_t kStudyBytes = 1800000;  // of all figures of studies: the page stays below 3 MB
+constexpr std::size_t kPageBytes = 2900000, kStudyBytes = 1800000;  // of the page, and at most of the figures of studies
 
 // Which studies there are, and what runs them.
 constexpr std::pair<const char*, const char*> kStudies[] = {{"heads", "head removal"},      {"needle", "needle in a haystack"},     {"erf", "effective receptive field"},
@@ -87,12 +87,13 @@ std::string provenance_html(const std::vector<Record>& records) {
   return out + "</section>";
 }
 
-std::string studies_html(const std::vector<Figure>& figures, const std::vector<Record>& records, const std::vector<PaperRow>& paper, const std::vector<std::string>& notes) {
+std::string studies_html(const std::vector<Figure>& figures, const std::vector<Record>& records, const std::vector<PaperRow>& paper, const std::vector<std::string>& notes,
+                         std::size_t most) {
   std::string out = "<div id=\"studies\">" + findings_html(findings(records, paper), records), list;
   std::size_t left_out = 0;
   for (const auto& figure : figures) {
     const std::string html = figure_html(figure);
-    if (out.size() + html.size() > kStudyBytes) {
+    if (out.size() + html.size() > most) {
       ++left_out;
       continue;
     }
@@ -130,10 +131,13 @@ std::string render_page(const std::vector<Record>& records, const std::vector<Pa
   out +=
       "<button id=\"theme\" type=\"button\" aria-label=\"Change between light and dark\">◐</button></div></header>\n";
   out += "<main id=\"main\"><noscript>" + plain_table(records, paper) + "</noscript></main>\n";
-  out += studies_html(page_figures(records, paper), records, paper, options.notes);
+  const std::string data = script_json(page_data(records, paper, options));
+  std::size_t fixed = out.size() + data.size();
+  for (const char* script : kPageJs) fixed += std::string_view(script).size();
+  out += studies_html(page_figures(records, paper), records, paper, options.notes,
+                      std::min(kStudyBytes, kPageBytes - std::min(kPageBytes, fixed)));
   out += "<div id=\"tip\" role=\"status\" hidden></div>\n";
-  out += "<script type=\"application/json\" id=\"data\">" + script_json(page_data(records, paper, options)) +
-         "</script>\n";
+  out += "<script type=\"application/json\" id=\"data\">" + data + "</script>\n";
   for (const char* script : kPageJs) out += std::string("<script>\n") + script + "</script>\n";
   return out + "</body>\n</html>\n";
 }
