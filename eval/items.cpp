@@ -215,6 +215,14 @@ std::vector<Item> read_shot_pool(const TaskDefinition& task, const fs::path& fol
   return {};
 }
 
+// Those at these places, in the order of the files.
+void keep(std::vector<Item>& items, std::vector<std::size_t> chosen) {
+  std::sort(chosen.begin(), chosen.end());
+  std::vector<Item> kept;
+  for (const std::size_t i : chosen) kept.push_back(std::move(items[i]));
+  items = std::move(kept);
+}
+
 // The first items, of a task in groups (mmlu, blimp) equally many of each, in the order of the files.
 void keep_evenly(std::vector<Item>& items, std::int64_t limit) {
   std::map<std::string, std::int64_t> met;
@@ -224,10 +232,7 @@ void keep_evenly(std::vector<Item>& items, std::int64_t limit) {
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return round[a] < round[b]; });
   order.resize(static_cast<std::size_t>(limit));
-  std::sort(order.begin(), order.end());
-  std::vector<Item> kept;
-  for (const std::size_t i : order) kept.push_back(std::move(items[i]));
-  items = std::move(kept);
+  keep(items, std::move(order));
 }
 
 }  // namespace
@@ -251,11 +256,7 @@ TaskData load_task(const TaskDefinition& task, const fs::path& data_folder, cons
       std::map<std::string, std::int64_t> taken;
       std::erase_if(data.items, [&](const Item& item) { return ++taken[item.group] > options.limit; });
     } else if (options.seed.has_value()) {
-      auto chosen = Rng(*options.seed, "task." + task.name).sample(data.items.size(), limit);
-      std::sort(chosen.begin(), chosen.end());
-      std::vector<Item> sample;
-      for (const std::size_t i : chosen) sample.push_back(std::move(data.items[i]));
-      data.items = std::move(sample);
+      keep(data.items, Rng(*options.seed, "task." + task.name).sample(data.items.size(), limit));
     } else {
       keep_evenly(data.items, options.limit);
     }

@@ -26,41 +26,38 @@ std::map<std::string, std::int64_t> facts_of(const Mixer& mixer) {
   return {facts.begin(), facts.end()};
 }
 
+// One more layer of a shape, as `same` tells.
+template <class Shape, class Same>
+void add_layer(std::vector<Shape>& shapes, const Shape& shape, const Same& same) {
+  const auto known = std::find_if(shapes.begin(), shapes.end(), [&](const Shape& other) { return same(other, shape); });
+  if (known == shapes.end()) {
+    shapes.push_back(shape);
+  } else {
+    known->layers += 1;
+  }
+}
+
 void add_linear(const at::Tensor& weight, StepWork* work) {
   work->weight_elements += static_cast<double>(weight.numel());
-  const std::int64_t outputs = weight.size(0), inputs = weight.size(1);
-  for (auto& known : work->linear) {
-    if (known.outputs == outputs && known.inputs == inputs) {
-      known.layers += 1;
-      return;
-    }
-  }
-  work->linear.push_back({inputs, outputs, 1});
+  add_layer(work->linear, LinearWork{weight.size(1), weight.size(0), 1},
+            [](const LinearWork& a, const LinearWork& b) { return a.outputs == b.outputs && a.inputs == b.inputs; });
 }
 
 void add_attention(const Mixer& mixer, double context, double meta, StepWork* work) {
   auto f = facts_of(mixer);
   const double keys = meta + (f["window"] < 0 ? context : std::min(context, static_cast<double>(f["window"])));
-  for (auto& known : work->attention) {
-    if (known.heads == f["heads"] && known.kv_heads == f["kv_heads"] && known.k_dim == f["head_dim"] &&
-        known.v_dim == f["v_dim"] && known.keys == keys) {
-      known.layers += 1;
-      return;
-    }
-  }
-  work->attention.push_back({f["heads"], f["kv_heads"], f["head_dim"], f["v_dim"], keys, 1});
+  add_layer(work->attention, AttentionWork{f["heads"], f["kv_heads"], f["head_dim"], f["v_dim"], keys, 1},
+            [](const AttentionWork& a, const AttentionWork& b) {
+              return a.heads == b.heads && a.kv_heads == b.kv_heads && a.k_dim == b.k_dim && a.v_dim == b.v_dim && a.keys == b.keys;
+            });
 }
 
 void add_state(const Mixer& mixer, StepWork* work) {
   auto f = facts_of(mixer);
   const StateWork shape{f.count("groups") != 0, f["inner"], f["state"], std::max<std::int64_t>(f["heads"], 1), 1};
-  for (auto& known : work->states) {
-    if (known.ssd == shape.ssd && known.channels == shape.channels && known.states == shape.states) {
-      known.layers += 1;
-      return;
-    }
-  }
-  work->states.push_back(shape);
+  add_layer(work->states, shape, [](const StateWork& a, const StateWork& b) {
+    return a.ssd == b.ssd && a.channels == b.channels && a.states == b.states;
+  });
 }
 
 }  // namespace
