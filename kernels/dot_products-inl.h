@@ -44,48 +44,64 @@ HWY_INLINE FloatVec load_float_part(const T* p, std::int64_t count) {
   return load_float(lanes);
 }
 
-// Dot products of kRows rows with kCols vectors, all at once in registers: lane r * kCols + c of the result is row r
-// times vector c, both of n elements. kRows * kCols is the number of lanes. Rows from `row_count` on repeat the last.
+// Dot products of kRows rows with kCols vectors, all in one register at the end: lane r * kCols + c of the result is row
+// r times vector c, both of n elements. kRows * kCols is the number of lanes. Rows from `row_count` on repeat the last.
+// One vector: all rows at once, since memory binds (fewer at a time were slower). More: four rows at a time, each with
+// up to four sums, which registers hold.
 template <int kRows, int kCols, class T>
 HWY_INLINE FloatVec dot_products(const T* rows, std::int64_t row_stride, std::int64_t row_count, const float* x,
                                  std::int64_t x_stride, std::int64_t n) {
   static_assert(kRows * kCols == kLanes);
+  constexpr int kGroup = kCols == 1 || kRows < 4 ? kRows : 4;
+  constexpr int kSums = kLanes / (kGroup * kCols) < 4 ? static_cast<int>(kLanes) / (kGroup * kCols) : 4;
   const FloatTag d;
-  const T* row[kRows];
-  FloatVec sum[kRows][kCols];
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-    row[r] = rows + std::min<std::int64_t>(r, row_count - 1) * row_stride;
-#pragma GCC unroll 16
-    for (int c = 0; c < kCols; ++c) sum[r][c] = hn::Zero(d);
-  }
-  const auto step = [&](std::int64_t i, const auto& load_row, const auto& load_x) HWY_ATTR {
-    FloatVec v[kCols];
-#pragma GCC unroll 16
-    for (int c = 0; c < kCols; ++c) v[c] = load_x(x + c * x_stride + i);
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      const FloatVec w = load_row(row[r] + i);
-#pragma GCC unroll 16
-      for (int c = 0; c < kCols; ++c) sum[r][c] = hn::MulAdd(w, v[c], sum[r][c]);
-    }
-  };
-  std::int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    step(
-        i, [](const T* p) HWY_ATTR { return load_float(p); }, [](const float* p) HWY_ATTR { return load_float(p); });
-  }
-  if (i < n) {
-    const std::int64_t left = n - i;
-    step(
-        i, [left](const T* p) HWY_ATTR { return load_float_part(p, left); },
-        [left](const float* p) HWY_ATTR { return load_float_part(p, left); });
-  }
   HWY_ALIGN float lanes[kLanes * kLanes];
+  for (int first = 0; first < kRows; first += kGroup) {
+    const T* row[kGroup];
+    FloatVec sum[kGroup][kCols][kSums];
 #pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
+    for (int r = 0; r < kGroup; ++r) {
+      row[r] = rows + std::min<std::int64_t>(first + r, row_count - 1) * row_stride;
 #pragma GCC unroll 16
-    for (int c = 0; c < kCols; ++c) hn::Store(sum[r][c], d, lanes + (r * kCols + c) * kLanes);
+      for (int c = 0; c < kCols; ++c) {
+#pragma GCC unroll 16
+        for (int s = 0; s < kSums; ++s) sum[r][c][s] = hn::Zero(d);
+      }
+    }
+    const auto step = [&](std::int64_t i, int s, const auto& load_row, const auto& load_x) HWY_ATTR {
+      FloatVec v[kCols];
+#pragma GCC unroll 16
+      for (int c = 0; c < kCols; ++c) v[c] = load_x(x + c * x_stride + i);
+#pragma GCC unroll 16
+      for (int r = 0; r < kGroup; ++r) {
+        const FloatVec w = load_row(row[r] + i);
+#pragma GCC unroll 16
+        for (int c = 0; c < kCols; ++c) sum[r][c][s] = hn::MulAdd(w, v[c], sum[r][c][s]);
+      }
+    };
+    const auto whole_row = [](const T* p) HWY_ATTR { return load_float(p); };
+    const auto whole_x = [](const float* p) HWY_ATTR { return load_float(p); };
+    std::int64_t i = 0;
+    for (; i + kSums * kLanes <= n; i += kSums * kLanes) {
+#pragma GCC unroll 16
+      for (int s = 0; s < kSums; ++s) step(i + s * kLanes, s, whole_row, whole_x);
+    }
+    for (; i + kLanes <= n; i += kLanes) step(i, 0, whole_row, whole_x);
+    if (i < n) {
+      const std::int64_t left = n - i;
+      step(
+          i, 0, [left](const T* p) HWY_ATTR { return load_float_part(p, left); },
+          [left](const float* p) HWY_ATTR { return load_float_part(p, left); });
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < kGroup; ++r) {
+#pragma GCC unroll 16
+      for (int c = 0; c < kCols; ++c) {
+#pragma GCC unroll 16
+        for (int s = 1; s < kSums; ++s) sum[r][c][0] = hn::Add(sum[r][c][0], sum[r][c][s]);
+        hn::Store(sum[r][c][0], d, lanes + ((first + r) * kCols + c) * kLanes);
+      }
+    }
   }
   return sum_rows(lanes);
 }
