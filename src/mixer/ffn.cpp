@@ -55,9 +55,13 @@ class Ffn : public Mixer {
     }
     return p_BLX.relu().square();
   }
-  StepFunction bind_step(const at::Tensor& p_BX, const at::Tensor& y_BE, StepBatch& step, MixerCache* mine) const override {
-    if (config_.gate_scale != 1) return Mixer::bind_step(p_BX, y_BE, step, mine);
-    if constexpr (kGated) return [p_BX, y_BE] { kernels::swiglu_out(y_BE, p_BX); };
+  StepFunction bind_step(const at::Tensor& p_BX, const at::Tensor& y_BE, StepBatch&, MixerCache*) const override {
+    if constexpr (kGated) {
+      return [p_BX, y_BE, gate = p_BX.narrow(1, 0, width_), scale = config_.gate_scale]() mutable {
+        if (scale != 1) gate.mul_(scale);  // p_BX is scratch of this step
+        kernels::swiglu_out(y_BE, p_BX);
+      };
+    }
     return [p_BX, y = y_BE]() mutable { at::square_out(y, at::relu_out(y, p_BX)); };
   }
 

@@ -2,6 +2,7 @@
 // norm. Rows of the projection: z [E] | x [E] | B [G*N] | C [G*N] | dt [H]. y = rms_norm(ssd(...) * silu(z)), by group.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/exp.h>
+#include <ATen/ops/mul.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/softplus.h>
@@ -9,6 +10,7 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 
@@ -151,11 +153,11 @@ class Mamba2 : public Mixer {
   }
 
   StepFunction bind_step(const at::Tensor& p_BX, const at::Tensor& y_BE, StepBatch& step, MixerCache* mine) const override {
-    if (scale_X_.defined() || config_.norm_before_gate || config_.dt_floor != 0 || config_.dt_ceiling != 0) return Mixer::bind_step(p_BX, y_BE, step, mine);
     const std::int64_t batch = step.batch, groups = config_.groups, state = config_.state, width = inner_ / groups;
-    const auto z_xBC_dt = at::split_with_sizes(p_BX, {inner_, conv_width_, heads_}, 1);
+    at::Tensor scaled = scale_X_.defined() ? step.buffer("mamba2.scaled", in_rows()) : at::Tensor();
+    const auto z_xBC_dt = at::split_with_sizes(scaled.defined() ? scaled : p_BX, {inner_, conv_width_, heads_}, 1);
     const at::Tensor xBC = step.buffer("mamba2.xBC", conv_width_);
-    at::Tensor gated = step.buffer("mamba2.gated", inner_);
+    at::Tensor gate = step.buffer("mamba2.gate", inner_);
     const auto x_B_C = at::split_with_sizes(xBC, {inner_, groups * state, groups * state}, 1);
     const auto group = [&](const at::Tensor& rows) { return rows.view({batch, groups, state}); };
     const at::Tensor y = norm_E_.defined() ? step.buffer("mamba2.y", inner_) : y_BE;
@@ -163,13 +165,16 @@ class Mamba2 : public Mixer {
     for (std::int64_t g = 0; norm_E_.defined() && g < groups; ++g) {
       norms.push_back({y_BE.narrow(1, g * width, width), y.narrow(1, g * width, width), norm_E_.detach().narrow(0, g * width, width)});
     }
-    return [this, z = z_xBC_dt[0], in = z_xBC_dt[1], dt = z_xBC_dt[2], x = x_B_C[0].view({batch, heads_, config_.head_dim}),
-            B = group(x_B_C[1]), C = group(x_B_C[2]), y, y_BHP = y.view({batch, heads_, config_.head_dim}), xBC, gated, norms,
+    return [this, p_BX, scaled, z = z_xBC_dt[0], in = z_xBC_dt[1], dt = z_xBC_dt[2], x = x_B_C[0].view({batch, heads_, config_.head_dim}),
+            B = group(x_B_C[1]), C = group(x_B_C[2]), y, y_BE, y_BHP = y.view({batch, heads_, config_.head_dim}), xBC, gate, norms,
             A_H = A_log_H_.detach().exp().neg(), cache = *mine->state]() mutable {
+      if (scaled.defined()) at::mul_out(scaled, p_BX, scale_X_);
       kernels::conv_update_out(xBC, cache.conv_BSE, in, conv_weight_, conv_bias_, true);
-      kernels::ssd_state_update_out(y_BHP, cache.ssm, x, dt, A_H, B, C, D_H_, dt_bias_H_);
-      y.mul_(at::silu_out(gated, z));
+      kernels::ssd_state_update_out(y_BHP, cache.ssm, x, dt, A_H, B, C, D_H_, dt_bias_H_, ssd_);
+      at::silu_out(gate, z);
+      if (!config_.norm_before_gate) y.mul_(gate);
       for (const auto& [to, from, weight] : norms) kernels::rms_norm_out(to, from, weight, eps_);
+      if (config_.norm_before_gate) y_BE.mul_(gate);
     };
   }
 
@@ -186,7 +191,7 @@ class Mamba2 : public Mixer {
     return kernels::rms_norm(y, at::ones({width}, y.options()), eps_).reshape(y_BLE.sizes()) * norm_E_;
   }
 
-  // mamba2.scales as one factor for each row of the projection.
+  // mamba2.scales as one factor for each row of the projection; none where all are 1.
   void read_scales(const Config& config, const at::Device& device) {
     if (config.scales.empty()) return;
     const auto words = split(config.scales, ',');
@@ -198,6 +203,7 @@ class Mamba2 : public Mixer {
       require(std::isfinite(factor), "mamba2.scales = {}: expected finite numbers", config.scales);
       scale.insert(scale.end(), static_cast<std::size_t>(rows[i]), factor);
     }
+    if (std::all_of(scale.begin(), scale.end(), [](double factor) { return factor == 1; })) return;
     scale_X_ = at::tensor(scale, at::kFloat).to(device);
   }
 
