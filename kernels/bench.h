@@ -37,6 +37,7 @@ struct Row {
 void conv_rows(bool smoke, std::vector<Row>* rows);
 void decode_rows(bool smoke, std::vector<Row>* rows);
 void gemv_rows(bool smoke, std::vector<Row>* rows);
+void linear_rows(bool smoke, std::vector<Row>* rows);
 void norm_rows(bool smoke, std::vector<Row>* rows);
 void scan_rows(bool smoke, std::vector<Row>* rows);
 void ssd_rows(bool smoke, std::vector<Row>* rows);

@@ -100,7 +100,7 @@ Options parse(const std::vector<std::string>& words) {
 
 std::vector<Row> all_rows(bool smoke) {
   std::vector<Row> rows;
-  for (const auto add : {scan_rows, window_attention_rows, ssd_rows, conv_rows, norm_rows, decode_rows, gemv_rows}) {
+  for (const auto add : {scan_rows, window_attention_rows, ssd_rows, conv_rows, norm_rows, decode_rows, gemv_rows, linear_rows}) {
     add(smoke, &rows);
   }
   return rows;

@@ -1,6 +1,6 @@
 // Lanes run over columns. A block of rows times up to four vectors of columns stays in registers while k runs; elements
-// of A are broadcast. Nothing is packed here: the small layers' weights fit the L2 cache as they are, and packing is
-// what costs a library a quarter of its time at these sizes.
+// of A are broadcast. Small weights are not packed: they fit the L2 cache as they are, and packing is what costs a library a
+// quarter of its time at these sizes. Of large ones a panel at a time is copied, transposed and widened where needed.
 #include "kernels/targets.h"
 //
 #include <algorithm>
@@ -13,6 +13,7 @@
 // Must come after foreach_target.h, which includes this file once an instruction set.
 #include <hwy/highway.h>
 
+#include "kernels/dot_products-inl.h"
 #include "kernels/tile_products-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -31,7 +32,7 @@ struct Panel {
   const float *a, *b;
   float* c;
   std::int64_t a_row, a_step, b_row, c_row, steps, columns;
-  bool add;
+  bool add, add_last;  // C's numbers start the sums, or are added to them (long sums lose less)
 };
 
 template <int NV>
@@ -54,7 +55,7 @@ struct Block {
     for (std::size_t i = 0; i < M; ++i) {
       HYMBA_UNROLL
       for (int j = 0; j < NV; ++j) {
-        sum[i][j] = p.add ? load_part(c + i * p.c_row + j * kLanes, p.columns - j * kLanes) : hn::Zero(d);
+        sum[i][j] = p.add && !p.add_last ? load_part(c + i * p.c_row + j * kLanes, p.columns - j * kLanes) : hn::Zero(d);
       }
     }
     for (std::int64_t k = 0; k < p.steps; ++k, a += p.a_step, b += p.b_row) {
@@ -71,7 +72,11 @@ struct Block {
     HYMBA_UNROLL
     for (std::size_t i = 0; i < M; ++i) {
       HYMBA_UNROLL
-      for (int j = 0; j < NV; ++j) store_part(sum[i][j], c + i * p.c_row + j * kLanes, p.columns - j * kLanes);
+      for (int j = 0; j < NV; ++j) {
+        float* to = c + i * p.c_row + j * kLanes;
+        const std::int64_t left = p.columns - j * kLanes;
+        store_part(p.add && p.add_last ? hn::Add(sum[i][j], load_part(to, left)) : sum[i][j], to, left);
+      }
     }
   }
 };
@@ -81,21 +86,118 @@ HWY_INLINE void panel(const Panel& p, std::int64_t rows) {
   for_blocks<kBlock<NV>>(rows, Block<NV>{p});
 }
 
+// The columns that `p` starts at: up to kVectors vectors of them, `columns` left.
+HWY_INLINE void any_panel(const Panel& p, std::int64_t rows) {
+  const std::int64_t vectors = std::min<std::int64_t>(kVectors, (p.columns + kLanes - 1) / kLanes);
+  if (vectors == 1) panel<1>(p, rows);
+  if (vectors == 2) panel<2>(p, rows);
+  if constexpr (kVectors == 4) {
+    if (vectors == 3) panel<3>(p, rows);
+    if (vectors == 4) panel<4>(p, rows);
+  }
+}
+
 void product_tasks(const Shape& s, const float* a, const float* b, float* c, std::int64_t begin, std::int64_t end) {
   for (std::int64_t task = begin; task < end; ++task) {
     const std::int64_t first = task * kRows, rows = std::min(kRows, s.M - first);
     for (std::int64_t k = 0; k < std::max<std::int64_t>(s.K, 1); k += kSteps) {
       for (std::int64_t j = 0; j < s.N; j += kVectors * kLanes) {
-        const Panel p{a + first * s.a_row + k * s.a_step, b + k * s.b_row + j, c + first * s.c_row + j, s.a_row, s.a_step,
-                      s.b_row, s.c_row, std::min(kSteps, s.K - k), s.N - j, s.add || k > 0};
-        const std::int64_t vectors = std::min<std::int64_t>(kVectors, (s.N - j + kLanes - 1) / kLanes);
-        if (vectors == 1) panel<1>(p, rows);
-        if (vectors == 2) panel<2>(p, rows);
-        if constexpr (kVectors == 4) {
-          if (vectors == 3) panel<3>(p, rows);
-          if (vectors == 4) panel<4>(p, rows);
-        }
+        any_panel({a + first * s.a_row + k * s.a_step, b + k * s.b_row + j, c + first * s.c_row + j, s.a_row, s.a_step,
+                   s.b_row, s.c_row, std::min(kSteps, s.K - k), s.N - j, s.add || k > 0, false},
+                  rows);
       }
+    }
+  }
+}
+
+template <class T>
+HWY_INLINE float one_float(const T* p) {
+  return hn::GetLane(load_float_part(p, 1));
+}
+HWY_INLINE FourVec four_floats(const float* p) { return hn::LoadU(FourTag(), p); }
+HWY_INLINE FourVec four_floats(const BFloat16* p) {
+  const hn::RebindToUnsigned<FourTag> d32;
+  const hn::Rebind<std::uint16_t, FourTag> d16;
+  return hn::BitCast(FourTag(), hn::ShiftLeft<16>(hn::PromoteTo(d32, hn::LoadU(d16, reinterpret_cast<const std::uint16_t*>(p)))));
+}
+HWY_INLINE FourVec four_floats(const Float16* p) {
+  const hn::Rebind<hwy::float16_t, FourTag> d16;
+  return hn::PromoteTo(FourTag(), hn::LoadU(d16, reinterpret_cast<const hwy::float16_t*>(p)));
+}
+
+constexpr std::int64_t kWidth = kVectors * kLanes;  // of a register block; a packed panel holds kPanel / kWidth of those
+
+// out[k * kWidth + j] = b[j * row + k] for `columns` <= kWidth columns, zeros behind them.
+template <class T>
+void pack_transposed(const T* b, std::int64_t row, std::int64_t steps, std::int64_t columns, float* out) {
+  std::int64_t j = 0;
+  for (; j + 4 <= columns; j += 4) {
+    const T* rows[4] = {b + j * row, b + (j + 1) * row, b + (j + 2) * row, b + (j + 3) * row};
+    std::int64_t k = 0;
+    for (; k + 4 <= steps; k += 4) {
+      FourVec v[4];
+      for (int t = 0; t < 4; ++t) v[t] = four_floats(rows[t] + k);
+      transpose_4x4(v);
+      for (int t = 0; t < 4; ++t) hn::StoreU(v[t], FourTag(), out + (k + t) * kWidth + j);
+    }
+    for (; k < steps; ++k) {
+      for (int t = 0; t < 4; ++t) out[k * kWidth + j + t] = one_float(rows[t] + k);
+    }
+  }
+  for (; j < kWidth; ++j) {
+    for (std::int64_t k = 0; k < steps; ++k) out[k * kWidth + j] = j < columns ? one_float(b + j * row + k) : 0;
+  }
+}
+
+// out[k * kWidth + j] = b[k * row + j].
+template <class T>
+void pack(const T* b, std::int64_t row, std::int64_t steps, std::int64_t columns, float* out) {
+  for (std::int64_t k = 0; k < steps; ++k) {
+    for (std::int64_t j = 0; j < kWidth; j += kLanes) {
+      hn::StoreU(load_float_part(b + k * row + j, columns - j), FloatTag(), out + k * kWidth + j);
+    }
+  }
+}
+
+template <class T>
+void panel_task(const Panels& p, const float* a, const T* b, float* c, std::int64_t task) {
+  const Shape& s = p.shape;
+  HWY_ALIGN float packed[kPanel * kRun];
+  const std::int64_t first = task % p.row_tasks() * p.task_rows, rows = std::min(p.task_rows, s.M - first);
+  const std::int64_t start = task / p.row_tasks() * kPanel, stop = std::min(start + kPanel, s.N);
+  for (std::int64_t k = 0; k < std::max<std::int64_t>(s.K, 1); k += kRun) {
+    const std::int64_t steps = std::min(kRun, s.K - k);
+    for (std::int64_t j = start; j < stop; j += kWidth) {
+      float* to = packed + (j - start) * kRun;
+      p.b_transposed ? pack_transposed(b + j * s.b_row + k, s.b_row, steps, std::min(kWidth, stop - j), to)
+                     : pack(b + k * s.b_row + j, s.b_row, steps, std::min(kWidth, stop - j), to);
+    }
+    for (std::int64_t j = start; j < stop; j += kWidth) {
+      any_panel({a + first * s.a_row + k, packed + (j - start) * kRun, c + first * s.c_row + j, s.a_row, 1, kWidth, s.c_row, steps,
+                 stop - j, s.add || k > 0, true},
+                rows);
+    }
+  }
+}
+
+void panel_tasks(const Panels& p, const float* a, const void* b, float* c, std::int64_t begin, std::int64_t end) {
+  with_storage(p.storage, [&]<class T>(const T*) {
+    for (std::int64_t task = begin; task < end; ++task) panel_task(p, a, static_cast<const T*>(b), c, task);
+  });
+}
+
+void transpose_tasks(const float* in, std::int64_t rows, std::int64_t columns, std::int64_t stride, float* out, std::int64_t begin,
+                     std::int64_t end) {
+  const std::int64_t first = begin * kPanel, last = std::min(end * kPanel, columns);
+  for (std::int64_t j = first; j < last; j += kPanel) {
+    const std::int64_t count = std::min(kPanel, last - j);
+    std::int64_t i = 0;
+    for (; i + 4 <= rows; i += 4) {
+      const float* four[4] = {in + i * stride + j, in + (i + 1) * stride + j, in + (i + 2) * stride + j, in + (i + 3) * stride + j};
+      transpose_rows(four, 1, count, rows, out + j * rows + i);
+    }
+    for (; i < rows; ++i) {
+      for (std::int64_t t = 0; t < count; ++t) out[(j + t) * rows + i] = in[i * stride + j + t];
     }
   }
 }
@@ -108,9 +210,20 @@ HWY_AFTER_NAMESPACE();
 namespace hymba::kernels::gemm {
 
 HWY_EXPORT(product_tasks);
+HWY_EXPORT(panel_tasks);
+HWY_EXPORT(transpose_tasks);
 
 void cpu(const Shape& s, const float* a, const float* b, float* c, std::int64_t begin, std::int64_t end) {
   HWY_DYNAMIC_DISPATCH(product_tasks)(s, a, b, c, begin, end);
+}
+
+void panels(const Panels& p, const float* a, const void* b, float* c, std::int64_t begin, std::int64_t end) {
+  HWY_DYNAMIC_DISPATCH(panel_tasks)(p, a, b, c, begin, end);
+}
+
+void transpose(const float* in, std::int64_t rows, std::int64_t columns, std::int64_t stride, float* out, std::int64_t begin,
+               std::int64_t end) {
+  HWY_DYNAMIC_DISPATCH(transpose_tasks)(in, rows, columns, stride, out, begin, end);
 }
 
 }  // namespace hymba::kernels::gemm

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "kernels/storage.h"
+
 namespace hymba::kernels::gemm {
 
 constexpr std::int64_t kRows = 24;  // rows of C a task
@@ -20,6 +22,25 @@ struct Shape {
 };
 
 void cpu(const Shape& s, const float* a, const float* b, float* c, std::int64_t begin, std::int64_t end);
+
+// The same for a B beyond the near caches: a task takes a panel of kPanel columns and task_rows rows of C, and copies the
+// panel, kRun steps of k at a time, to where it is dense and float32. A's rows are dense (a_step = 1).
+constexpr std::int64_t kPanel = 64, kRun = 256;
+struct Panels {
+  Shape shape;
+  bool b_transposed = false;  // B[k][j] lies at b + j * b_row + k, else at b + k * b_row + j; no padding
+  Storage storage = Storage::kFloat;
+  std::int64_t task_rows = 0;
+
+  std::int64_t row_tasks() const { return (shape.M + task_rows - 1) / task_rows; }
+  std::int64_t tasks() const { return row_tasks() * ((shape.N + kPanel - 1) / kPanel); }
+};
+
+void panels(const Panels& p, const float* a, const void* b, float* c, std::int64_t begin, std::int64_t end);
+
+// out[j][i] = in[i][j] for columns j of tasks [begin, end), kPanel columns a task; rows of `in` are dense, out is [columns][rows].
+void transpose(const float* in, std::int64_t rows, std::int64_t columns, std::int64_t stride, float* out, std::int64_t begin,
+               std::int64_t end);
 void reference(const Shape& s, const double* a, const double* b, double* c);
 
 }  // namespace hymba::kernels::gemm

@@ -12,6 +12,7 @@
 #include "kernels/check.h"
 #include "kernels/gemm/kernel.h"
 #include "kernels/parallel.h"
+#include "kernels/storage_of.h"
 #include "kernels/widen.h"
 
 namespace hymba::kernels {
@@ -20,7 +21,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr std::int64_t kMostWeights = 1 << 17;  // floats: half of the L2 cache
+constexpr std::int64_t kMostWeights = 1 << 17;  // floats of a small weight: half of the L2 cache
 
 // Sums in another order are another training, bit for bit: runs that are compared must agree on this.
 bool own_gemm() {
@@ -60,13 +61,40 @@ void run(const gemm::Shape& s, const float* a, const float* b, float* c) {
                  [=](std::int64_t begin, std::int64_t end) { gemm::cpu(s, a, b, c, begin, end); });
 }
 
-// c (+)= op(a) op(b), a and b with dense rows, transposed where said; c contiguous.
-void multiply(const at::Tensor& a, bool a_transposed, const at::Tensor& b, bool b_transposed, const at::Tensor& c, bool add) {
+// Rows of C a task: all of them where there are panels enough for the threads, so that each is packed once.
+std::int64_t rows_of_task(std::int64_t rows, std::int64_t columns) {
+  const std::int64_t panels = (columns + gemm::kPanel - 1) / gemm::kPanel, wanted = 4 * at::get_num_threads();
+  const std::int64_t pieces = std::clamp<std::int64_t>((wanted + panels - 1) / panels, 1, std::max<std::int64_t>(rows / 48, 1));
+  return std::max<std::int64_t>(1, (rows + pieces - 1) / pieces);
+}
+
+void run_panels(const gemm::Shape& s, const float* a, const at::Tensor& b, bool b_transposed, float* c) {
+  const gemm::Panels p{s, b_transposed, storage_of(b), rows_of_task(s.M, s.N)};
+  parallel_tasks(p.tasks(), [&](std::int64_t begin, std::int64_t end) { gemm::panels(p, a, b.const_data_ptr(), c, begin, end); });
+}
+
+at::Tensor transposed(const at::Tensor& a) {
+  const at::Tensor out = at::empty({a.size(1), a.size(0)}, a.options());
+  const std::int64_t tasks = (a.size(1) + gemm::kPanel - 1) / gemm::kPanel;
+  parallel_tasks(tasks, grain_for(static_cast<double>(gemm::kPanel * a.size(0)) / 2), [&](std::int64_t begin, std::int64_t end) {
+    gemm::transpose(a.const_data_ptr<float>(), a.size(0), a.size(1), a.stride(0), out.data_ptr<float>(), begin, end);
+  });
+  return out;
+}
+
+// c (+)= op(a) op(b), a and b with dense rows, transposed where said; rows of c are dense. large: b is packed by panels.
+void multiply(const at::Tensor& a, bool a_transposed, const at::Tensor& b, bool b_transposed, const at::Tensor& c, bool add,
+              bool large) {
   if (c.numel() == 0) return;
   gemm::Shape s;
   s.M = c.size(0), s.N = c.size(1), s.K = a.size(a_transposed ? 0 : 1);
   s.a_row = a_transposed ? 1 : a.stride(0), s.a_step = a_transposed ? a.stride(0) : 1;
   s.c_row = c.stride(0), s.add = add;
+  if (large && c.scalar_type() == at::kFloat) {
+    const at::Tensor rows = a_transposed ? transposed(a) : a;
+    s.a_row = rows.stride(0), s.a_step = 1, s.b_row = b.stride(0);
+    return run_panels(s, rows.const_data_ptr<float>(), b, b_transposed, c.data_ptr<float>());
+  }
   AT_DISPATCH_FLOATING_TYPES(c.scalar_type(), "linear", [&] {
     const Right<scalar_t> right(b, b_transposed);
     s.b_row = right.row;
@@ -74,12 +102,14 @@ void multiply(const at::Tensor& a, bool a_transposed, const at::Tensor& b, bool 
   });
 }
 
+bool is_large(const at::Tensor& weight) { return weight.numel() > kMostWeights; }
+
 at::Tensor forward_pass(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& residual) {
   auto sizes = x.sizes().vec();
   sizes.back() = weight.size(0);
   const at::Tensor y = residual.defined() ? residual.clone(at::MemoryFormat::Contiguous) : at::empty(sizes, x.options());
   const at::Tensor matrix = as_matrix(x);
-  multiply(matrix, false, weight, true, y.view({matrix.size(0), weight.size(0)}), residual.defined());
+  multiply(matrix, false, weight, true, y.view({matrix.size(0), weight.size(0)}), residual.defined(), is_large(weight));
   return y;
 }
 
@@ -99,12 +129,12 @@ struct Linear : torch::autograd::Function<Linear> {
     at::Tensor dx, dweight;
     if (ctx->needs_input_grad(0)) {
       dx = at::empty({x.size(0), x.size(1)}, x.options());
-      multiply(dy, false, weight, false, dx, false);
+      multiply(dy, false, weight, false, dx, false, is_large(weight));
       dx = dx.view(ctx->saved_data["sizes"].toIntVector());
     }
     if (ctx->needs_input_grad(1)) {
       dweight = at::empty(weight.sizes(), x.options());
-      multiply(dy, true, x, false, dweight, false);
+      multiply(dy, true, x, false, dweight, false, is_large(weight));
     }
     return {dx, dweight, ctx->saved_data["residual"].toBool() ? grads[0] : at::Tensor()};
   }
@@ -112,9 +142,22 @@ struct Linear : torch::autograd::Function<Linear> {
 
 }  // namespace
 
-bool prefers_small_gemm(const at::Tensor& x, const at::Tensor& weight) {
+bool prefers_own_gemm(const at::Tensor& x, const at::Tensor& weight) {
   static const bool chosen = own_gemm();
-  return chosen && x.is_cpu() && weight.scalar_type() == at::kFloat && weight.numel() <= kMostWeights && x.numel() > 8 * x.size(-1);
+  return chosen && x.is_cpu() && x.scalar_type() == at::kFloat && x.numel() > 8 * x.size(-1);
+}
+
+void linear_out(const at::Tensor& y, const at::Tensor& x, const at::Tensor& weight, bool add) {
+  const c10::AutoGradMode no_gradient(false);
+  check_leading("linear", "x", x, 2);
+  require(x.scalar_type() == at::kFloat && x.is_cpu(), "[linear] x: expected float32 on the CPU, got {}", describe(x));
+  const bool known = weight.defined() && weight.dim() == 2 && weight.is_cpu() && weight.size(1) == x.size(1) &&
+                     (weight.scalar_type() == at::kFloat || is_half_width(weight.scalar_type()));
+  require(known, "[linear] weight_OI: expected [O, {}] in float32, bfloat16 or float16, got {}", x.size(1), describe(weight));
+  check_tensor("linear", "y", y, {at::kFloat, x.device()}, {x.size(0), weight.size(0)});
+  const bool dense = x.stride(1) == 1 && weight.stride(1) == 1 && y.stride(1) == 1;
+  require(dense || y.numel() == 0, "[linear] x, weight_OI, y: expected a last axis without gaps");
+  multiply(x, false, weight, true, y, add, is_large(weight) || is_half_width(weight.scalar_type()));
 }
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& residual) {

@@ -1,4 +1,4 @@
-// A linear layer of a small model. B any leading axes, I inputs, O outputs.
+// A linear layer of many rows. B any leading axes, I inputs, O outputs.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,8 +9,12 @@ namespace hymba::kernels {
 // [..., O]. float32; float64 runs the reference.
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight_OI, const at::Tensor& residual = {});
 
-// Whether a model's layer takes `linear` in place of the library's gemm: for weights that stay in the L2 cache, unless
-// the environment says HYMBA_GEMM=library.
-bool prefers_small_gemm(const at::Tensor& x, const at::Tensor& weight_OI);
+// y_BO = x_BI weight_OI^T, plus what y_BO holds where `add`; no gradients. Rows may be strided, last axes are dense; the weight
+// is float32, bfloat16 or float16 (widened while it is packed).
+void linear_out(const at::Tensor& y_BO, const at::Tensor& x_BI, const at::Tensor& weight_OI, bool add = false);
+
+// Whether a model's layer takes these in place of the library's gemm: more than 8 rows of float32 on a CPU, unless the environment
+// says HYMBA_GEMM=library.
+bool prefers_own_gemm(const at::Tensor& x, const at::Tensor& weight_OI);
 
 }  // namespace hymba::kernels

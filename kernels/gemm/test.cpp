@@ -69,12 +69,34 @@ TEST(Linear, SlicesGiveTheSame) {
   expect_equal("axes", kernels::linear(x[0].view({1, 37, 20}), x[1]).view({37, 33}), kernels::linear(x[0], x[1]));
 }
 
+TEST(Linear, IntoRowsOfATensorFromWeightsOfAnyStorage) {
+  for (const auto& c : gemm::test_cases()) {
+    if (c.rows == 0) continue;
+    const Tensors x = make_inputs(c);
+    for (const auto type : {at::kFloat, at::kBFloat16, at::kHalf}) {
+      const at::Tensor weight = x[1].to(type);
+      const at::Tensor product = x[0].to(at::kDouble).matmul(weight.to(at::kDouble).t());
+      testing::for_each_isa([&] {
+        for (const bool add : {false, true}) {
+          const at::Tensor y = testing::as_slice(x[2]);
+          linear_out(y, testing::as_slice(x[0]), testing::as_slice(weight), add);
+          expect_close(fmt::format("{} {} add {}", c.name(), c10::toString(type), add), y,
+                       add ? product + x[2].to(at::kDouble) : product, 2e-6);
+        }
+      });
+    }
+  }
+}
+
 TEST(Linear, BadArgumentsNameOpAndArgument) {
   const Tensors x = make_inputs({2, 8, 4});
   testing::expect_user_error([&] { kernels::linear(x[0], x[1].narrow(1, 0, 7)); }, "[linear] weight_OI",
                              "expected float32 [4, 8], got float32 [4, 7]");
   testing::expect_user_error([&] { kernels::linear(x[0], x[1], x[0]); }, "[linear] residual",
                              "expected float32 [2, 4]");
+  testing::expect_user_error([&] { linear_out(x[2], x[0], x[1].narrow(1, 0, 7)); }, "[linear] weight_OI", "expected [O, 8]");
+  testing::expect_user_error([&] { linear_out(x[0], x[0], x[1]); }, "[linear] y", "expected float32 [2, 4]");
+  testing::expect_user_error([&] { linear_out(x[2].t(), x[0], x[1]); }, "[linear] y", "expected float32 [2, 4]");
 }
 
 }  // namespace

@@ -79,9 +79,10 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tens
     const at::Tensor y = at::linear(x.to(at::kBFloat16), weight.to(at::kBFloat16)).to(at::kFloat);
     return residual.defined() ? residual + y : y;
   }
-  if (kernels::prefers_small_gemm(x, weight)) return kernels::linear(x, weight, residual);
+  const bool wide = weight.scalar_type() == at::kFloat;
+  if (wide && kernels::prefers_own_gemm(x, weight)) return kernels::linear(x, weight, residual);
   if (residual.defined()) return residual + product(x, weight);
-  if (weight.scalar_type() == at::kFloat) return at::linear(x, weight);
+  if (wide) return at::linear(x, weight);
   auto sizes = x.sizes().vec();
   const at::Tensor rows = x.reshape({-1, x.size(-1)});
   sizes.back() = weight.size(0);
@@ -95,6 +96,8 @@ void product_out(const at::Tensor& y, const at::Tensor& x, const at::Tensor& wei
   if (y.numel() == 0) return;
   if (x.size(0) <= kGemvRows || !x.is_cpu()) {  // on a GPU gemv is the library's product
     kernels::gemv_out(y, x, weight, add);
+  } else if (kernels::prefers_own_gemm(x, weight)) {
+    kernels::linear_out(y, x, weight, add);
   } else if (weight.scalar_type() == at::kFloat) {
     gemm(y, x, weight, add);
   } else {

@@ -28,7 +28,7 @@ class Bf16Products {
 };
 
 // y_BO = x_BI weight_OI^T, plus what y_BO holds where `add`. Rows may be strided, last axes are dense. Few rows read
-// the weight once, at the speed of memory; many go to the library's gemm.
+// the weight once, at the speed of memory; many go to kernels/gemm.
 void product_out(const at::Tensor& y_BO, const at::Tensor& x_BI, const at::Tensor& weight_OI, bool add = false);
 
 // Rows of table_VD in float32: ids [...] int64 -> [..., D]; differentiable where the table is float32.
