@@ -70,7 +70,8 @@ std::int64_t rows_of_task(std::int64_t rows, std::int64_t columns) {
 
 void run_panels(const gemm::Shape& s, const float* a, const at::Tensor& b, bool b_transposed, float* c) {
   const gemm::Panels p{s, b_transposed, storage_of(b), rows_of_task(s.M, s.N)};
-  parallel_tasks(p.tasks(), [&](std::int64_t begin, std::int64_t end) { gemm::panels(p, a, b.const_data_ptr(), c, begin, end); });
+  const double nanoseconds = 0.03 * static_cast<double>(std::min(p.task_rows, s.M) * gemm::kPanel * s.K);
+  parallel_tasks(p.tasks(), grain_for(nanoseconds), [&](std::int64_t begin, std::int64_t end) { gemm::panels(p, a, b.const_data_ptr(), c, begin, end); });
 }
 
 at::Tensor transposed(const at::Tensor& a) {
@@ -157,7 +158,7 @@ void linear_out(const at::Tensor& y, const at::Tensor& x, const at::Tensor& weig
   check_tensor("linear", "y", y, {at::kFloat, x.device()}, {x.size(0), weight.size(0)});
   const bool dense = x.stride(1) == 1 && weight.stride(1) == 1 && y.stride(1) == 1;
   require(dense || y.numel() == 0, "[linear] x, weight_OI, y: expected a last axis without gaps");
-  multiply(x, false, weight, true, y, add, is_large(weight) || is_half_width(weight.scalar_type()));
+  multiply(x, false, weight, true, y, add, true);  // panels need no memory, which a decoding step must not ask for
 }
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& residual) {

@@ -1,16 +1,18 @@
-"""Prefill and decode tokens/s of `hymba throughput FOLDER` beside PyTorch transformers on the same folder: Llama, Mamba and
-Falcon-H1 (attention and Mamba-2 side by side), about 30M and 125M parameters, random weights.
+"""Prefill and decode tokens/s of `hymba throughput FOLDER` beside PyTorch transformers and llama.cpp on the same folder: Llama,
+Mamba and Falcon-H1 (attention and Mamba-2 side by side), about 30M and 125M parameters, random weights.
 
   inference.py HYMBA [--family llama,mamba,falcon_h1] [--size 30M,125M] [--dtype fp32,bf16] [--batch 1,8] [--context 512,8192]
-               [--rounds N] [--steps N] [--limit SECONDS] [--threads N] [--json FILE]
+               [--rounds N] [--steps N] [--limit SECONDS] [--threads N] [--json FILE] [--transformers 0|1] [--llama-cpp SOURCES]
 
 HYMBA: the program. Needs torch and transformers; nothing is downloaded. Turns alternate, the best of the rounds is shown. A
 cell that the peer would take longer than --limit for (from its rate at a shorter context) is "not run".
 transformers: generate(), prefill = the time of one new token, decode = the time of `steps` more. A folder is first compared:
 logits of both must agree within 1e-3 of the largest.
+llama.cpp: llama_cpp_peer.py; its defaults (K and V in fp16, 2048 tokens a call, 512 at once), the same number of threads.
 """
 import argparse
 import copy
+import functools
 import json
 import os
 import platform
@@ -24,7 +26,7 @@ import torch  # noqa: E402
 import transformers  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 LLAMA = {"30M": dict(vocab_size=8192, hidden_size=512, intermediate_size=1408, num_hidden_layers=8, num_attention_heads=8, num_key_value_heads=8),
          "125M": dict(vocab_size=32000, hidden_size=768, intermediate_size=2560, num_hidden_layers=12, num_attention_heads=12, num_key_value_heads=12)}
 MAMBA = {"30M": dict(vocab_size=8192, hidden_size=512, num_hidden_layers=16), "125M": dict(vocab_size=32000, hidden_size=768, num_hidden_layers=28)}
@@ -33,7 +35,7 @@ FALCON = {"30M": dict(vocab_size=8192, hidden_size=512, intermediate_size=1024, 
           "125M": dict(vocab_size=32000, hidden_size=768, intermediate_size=1536, num_hidden_layers=11, num_attention_heads=12,
                        num_key_value_heads=4, mamba_d_ssm=1536, mamba_n_heads=24, mamba_d_head=64)}
 for config in FALCON.values():
-    config.update(mamba_n_groups=1, mamba_d_state=64, mamba_d_conv=4, mamba_chunk_size=256)
+    config.update(head_dim=64, mamba_n_groups=1, mamba_d_state=64, mamba_d_conv=4, mamba_chunk_size=256)
 FAMILIES = {"llama": LLAMA, "mamba": MAMBA, "falcon_h1": FALCON}
 
 
@@ -58,7 +60,7 @@ def check(program, model, folder):
         sys.exit("%s: logits differ by %.1e of the largest" % (folder, difference))
 
 
-def theirs(model, batch, context, steps):
+def transformers_rates(model, batch, context, steps):
     ids = torch.randint(3, model.config.vocab_size, (batch, context))
     options = dict(do_sample=False, eos_token_id=None, attention_mask=torch.ones_like(ids))
     with torch.no_grad():
@@ -69,6 +71,18 @@ def theirs(model, batch, context, steps):
         model.generate(ids, max_new_tokens=1 + steps, min_new_tokens=1 + steps, **options)
         both = time.perf_counter() - began
     return batch * context / prefill, batch * steps / max(1e-9, both - prefill)
+
+
+class Peer:
+    """A way to run a folder, with its rates so far, by which a cell that would take too long is left out."""
+
+    def __init__(self, name, rates):
+        self.name, self.rates, self.prefill_tok_s = name, rates, None
+
+    def too_long(self, cell, limit):
+        family, _, _, batch, context = cell
+        # A decode difference needs two prefills; attention's cost grows with the context besides.
+        return self.prefill_tok_s and 2 * batch * context / self.prefill_tok_s * (2 if family == "llama" else 1) > limit
 
 
 def ours(args, folder, dtype, batch, context):
@@ -82,24 +96,61 @@ def ours(args, folder, dtype, batch, context):
     return cell["prefill_tok_s"], cell["decode_tok_s"]
 
 
-def measure(args, model, folder, cell, rate):
-    """Best of both over the rounds: ([prefill, decode], [prefill, decode] or None)."""
+def measure(args, folder, cell, peers):
+    """Best prefill and decode of each over the rounds, in turns; None: not run."""
     family, size, dtype, batch, context = cell
-    # transformers' decode difference needs two prefills; attention's cost grows with the context besides.
-    run_peer = rate is None or 2 * batch * context / rate * (2 if family == "llama" else 1) <= args.limit
-    best = ([0, 0], [0, 0] if run_peer else None)
+    mine = Peer("ours", lambda batch, context, steps: ours(args, folder, dtype, batch, context))
+    best = {"ours": [0, 0]}
+    best.update({peer.name: None if peer.too_long(cell, args.limit) else [0, 0] for peer in peers})
     for _ in range(args.rounds):
-        results = [ours(args, folder, dtype, batch, context)]
-        if run_peer:
-            results.append(theirs(model, batch, context, args.steps))
-        for side, result in enumerate(results):
-            best[side][:] = [max(a, b) for a, b in zip(best[side], result)]
+        for side in [mine] + peers:
+            if best[side.name] is not None:
+                best[side.name] = [max(a, b) for a, b in zip(best[side.name], side.rates(batch, context, args.steps))]
+    for peer in peers:
+        if best[peer.name] is not None:
+            peer.prefill_tok_s = min(peer.prefill_tok_s or best[peer.name][0], best[peer.name][0])
     return best
 
 
-def row(cell, mine, peer):
-    text = "| %s | %s | %s | %d | %d | %.0f | %.1f |" % (*cell, *mine)
-    return text + (" not run | not run | | |" if peer is None else " %.0f | %.1f | %.1f x | %.1f x |" % (*peer, mine[0] / peer[0], mine[1] / peer[1]))
+def header(names):
+    columns = ["family", "size", "weights", "batch", "context", "ours: prefill", "decode"]
+    for name in names:
+        columns += [name + ": prefill", "decode", "ours / it: prefill", "decode"]
+    return "| " + " | ".join(columns) + " |\n|" + " --- |" * 3 + " ---: |" * (len(columns) - 3)
+
+
+def row(cell, best, names):
+    text = "| %s | %s | %s | %d | %d | %.0f | %.1f |" % (*cell, *best["ours"])
+    for name in names:
+        peer = best[name]
+        text += " not run | not run | | |" if peer is None else " %.0f | %.1f | %.2f x | %.2f x |" % (
+            *peer, best["ours"][0] / peer[0], best["ours"][1] / peer[1])
+    return text
+
+
+def llama_cpp_peer(args, model, folder, family, dtype):
+    import llama_cpp_peer as peer
+    file = os.path.join(folder, "model.gguf")
+    peer.convert(args.llama_cpp, folder, dtype, file)
+    one = peer.Model(file, 1, 64, args.threads)
+    ids = torch.randint(3, model.config.vocab_size, (40 if dtype == "fp32" else 3,))
+    with torch.no_grad():
+        expected = model(ids[None]).logits[0].float()
+    difference = ((one.logits(ids) - expected).abs().max() / expected.abs().max()).item()
+    one.close()
+    # Its K and V are fp16; with 16-bit weights it rounds activations too, which random Mambas amplify from token to token.
+    if difference > (1e-2 if dtype == "fp32" else 1e-1):
+        sys.exit("%s of %s: llama.cpp's logits differ by %.1e of the largest" % (family, dtype, difference))
+    state = {}
+
+    def rates(batch, context, steps):
+        if state.get("shape") != (batch, context):
+            if state:
+                state["model"].close()
+            state.update(shape=(batch, context), model=peer.Model(file, batch, context + steps, args.threads))
+        return state["model"].measure(context, steps)
+
+    return Peer("llama.cpp", rates)
 
 
 def main():
@@ -112,12 +163,14 @@ def main():
     parser.add_argument("--limit", type=float, default=60)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", default="")
+    parser.add_argument("--llama-cpp", default="", help="the unpacked source distribution of llama-cpp-python, itself installed")
+    parser.add_argument("--transformers", type=int, default=1, choices=(0, 1))
     args = parser.parse_args()
     args.program = os.path.abspath(args.program)
     torch.set_num_threads(args.threads)
     print("%s, %d threads; torch %s, transformers %s" % (platform.processor() or platform.machine(), args.threads, torch.__version__, transformers.__version__))
-    print("| family | size | weights | batch | context | ours: prefill | decode | transformers: prefill | decode | prefill | decode |")
-    print("| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    names = ["transformers"] * args.transformers + ["llama.cpp"] * bool(args.llama_cpp)
+    print(header(names))
     for size in args.size.split(","):
         for family in args.family.split(","):
             for dtype in args.dtype.split(","):
@@ -125,18 +178,20 @@ def main():
                 with tempfile.TemporaryDirectory() as folder:
                     copy.deepcopy(model).to(DTYPES[dtype]).save_pretrained(folder)
                     check(args.program, model, folder)
+                    peers = []
+                    if args.llama_cpp:
+                        peers.append(llama_cpp_peer(args, model, folder, family, dtype))
                     model.to(DTYPES[dtype])
-                    rate = None
+                    if args.transformers:
+                        peers.insert(0, Peer("transformers", functools.partial(transformers_rates, model)))
                     for context in sorted(map(int, args.context.split(","))):
                         for batch in map(int, args.batch.split(",")):
                             cell = (family, size, dtype, batch, context)
-                            mine, peer = measure(args, model, folder, cell, rate)
-                            if peer is not None:
-                                rate = min(rate or peer[0], peer[0])
-                            print(row(cell, mine, peer), flush=True)
+                            best = measure(args, folder, cell, peers)
+                            print(row(cell, best, names), flush=True)
                             if args.json:
                                 with open(args.json, "a") as f:
-                                    f.write(json.dumps({"cell": cell, "ours": mine, "transformers": peer}) + "\n")
+                                    f.write(json.dumps({"cell": cell, **best}) + "\n")
     return 0
 
 
