@@ -33,7 +33,7 @@ double median(std::vector<double> values) {
 double least(const std::vector<double>& v) { return v.empty() ? 0 : *std::min_element(v.begin(), v.end()); }
 double most(const std::vector<double>& v) { return v.empty() ? 0 : *std::max_element(v.begin(), v.end()); }
 
-EngineOptions engine_options(const SpeedOptions& o) { return {o.kv_type, o.chunk}; }
+EngineOptions engine_options(const SpeedOptions& o) { return {o.kv_type, o.chunk, o.bf16_products}; }
 
 }  // namespace
 

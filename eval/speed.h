@@ -24,6 +24,7 @@ struct SpeedOptions {
   int steps = 8;                // decode steps in a stretch
   Fill fill = Fill::kReal;
   at::ScalarType kv_type = at::kFloat;
+  bool bf16_products = false;  // of prefill
   std::function<void(double fraction)> progress;  // may be empty
 };
 

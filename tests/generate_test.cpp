@@ -34,6 +34,8 @@ TEST(Generate, ContinuesPromptsAndNamesMistakes) {
   EXPECT_MISTAKE(bare, "--prompt-ids");
   EXPECT_MISTAKE(bare + " --prompt-ids 5 --top-k 3", "--temperature");
   EXPECT_MISTAKE(bare + " --prompt-ids 5 --kv-dtype int8", "fp32, bf16 or fp16");
+  EXPECT_MISTAKE(bare + " --prompt-ids 5 --products int8", "fp32 or bf16");
+  EXPECT_MISTAKE(bare + " --prompt-ids 5 --products bf16", "add --dtype bf16");
   EXPECT_MISTAKE("generate /nowhere --prompt x", "/nowhere");
   const auto huge = run(command + "--max-new-tokens 1000000000000");
   EXPECT_EQ(huge.code, 1);

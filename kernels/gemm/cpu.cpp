@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "kernels/gemm/kernel.h"
+#include "kernels/isa.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/gemm/cpu.cpp"
@@ -35,7 +36,19 @@ struct Panel {
   bool add, add_last;  // C's numbers start the sums, or are added to them (long sums lose less)
 };
 
-template <int NV>
+// sum + x * v; of pairs of bf16: sum + x[0] * v[0] + x[1] * v[1]. The instruction is newer than Highway's AVX-512 level.
+template <bool kPairs>
+HWY_INLINE FloatVec add_product(FloatVec x, FloatVec v, FloatVec sum) {
+#if HWY_TARGET == HWY_AVX3
+  if constexpr (kPairs) {
+    asm("vdpbf16ps %2, %1, %0" : "+v"(sum.raw) : "v"(v.raw), "v"(x.raw));
+    return sum;
+  }
+#endif
+  return hn::MulAdd(x, v, sum);
+}
+
+template <int NV, bool kPairs>
 struct Block {
   const Panel& p;
 
@@ -66,7 +79,7 @@ struct Block {
       for (std::size_t i = 0; i < M; ++i) {
         const FloatVec x = hn::Set(d, a[static_cast<std::int64_t>(i) * a_row]);
         HYMBA_UNROLL
-        for (int j = 0; j < NV; ++j) sum[i][j] = hn::MulAdd(x, v[j], sum[i][j]);
+        for (int j = 0; j < NV; ++j) sum[i][j] = add_product<kPairs>(x, v[j], sum[i][j]);
       }
     }
     HYMBA_UNROLL
@@ -81,19 +94,20 @@ struct Block {
   }
 };
 
-template <int NV>
+template <int NV, bool kPairs>
 HWY_INLINE void panel(const Panel& p, std::int64_t rows) {
-  for_blocks<kBlock<NV>>(rows, Block<NV>{p});
+  for_blocks<kBlock<NV>>(rows, Block<NV, kPairs>{p});
 }
 
 // The columns that `p` starts at: up to kVectors vectors of them, `columns` left.
+template <bool kPairs>
 HWY_INLINE void any_panel(const Panel& p, std::int64_t rows) {
   const std::int64_t vectors = std::min<std::int64_t>(kVectors, (p.columns + kLanes - 1) / kLanes);
-  if (vectors == 1) panel<1>(p, rows);
-  if (vectors == 2) panel<2>(p, rows);
+  if (vectors == 1) panel<1, kPairs>(p, rows);
+  if (vectors == 2) panel<2, kPairs>(p, rows);
   if constexpr (kVectors == 4) {
-    if (vectors == 3) panel<3>(p, rows);
-    if (vectors == 4) panel<4>(p, rows);
+    if (vectors == 3) panel<3, kPairs>(p, rows);
+    if (vectors == 4) panel<4, kPairs>(p, rows);
   }
 }
 
@@ -102,7 +116,7 @@ void product_tasks(const Shape& s, const float* a, const float* b, float* c, std
     const std::int64_t first = task * kRows, rows = std::min(kRows, s.M - first);
     for (std::int64_t k = 0; k < std::max<std::int64_t>(s.K, 1); k += kSteps) {
       for (std::int64_t j = 0; j < s.N; j += kVectors * kLanes) {
-        any_panel({a + first * s.a_row + k * s.a_step, b + k * s.b_row + j, c + first * s.c_row + j, s.a_row, s.a_step,
+        any_panel<false>({a + first * s.a_row + k * s.a_step, b + k * s.b_row + j, c + first * s.c_row + j, s.a_row, s.a_step,
                    s.b_row, s.c_row, std::min(kSteps, s.K - k), s.N - j, s.add || k > 0, false},
                   rows);
       }
@@ -159,7 +173,7 @@ void pack(const T* b, std::int64_t row, std::int64_t steps, std::int64_t columns
   }
 }
 
-template <class T>
+template <bool kPairs, class T>
 void panel_task(const Panels& p, const float* a, const T* b, float* c, std::int64_t task) {
   const Shape& s = p.shape;
   HWY_ALIGN float packed[kPanel * kRun];
@@ -173,7 +187,7 @@ void panel_task(const Panels& p, const float* a, const T* b, float* c, std::int6
                      : pack(b + k * s.b_row + j, s.b_row, steps, std::min(kWidth, stop - j), to);
     }
     for (std::int64_t j = start; j < stop; j += kWidth) {
-      any_panel({a + first * s.a_row + k, packed + (j - start) * kRun, c + first * s.c_row + j, s.a_row, 1, kWidth, s.c_row, steps,
+      any_panel<kPairs>({a + first * s.a_row + k, packed + (j - start) * kRun, c + first * s.c_row + j, s.a_row, 1, kWidth, s.c_row, steps,
                  stop - j, s.add || k > 0, true},
                 rows);
     }
@@ -181,8 +195,12 @@ void panel_task(const Panels& p, const float* a, const T* b, float* c, std::int6
 }
 
 void panel_tasks(const Panels& p, const float* a, const void* b, float* c, std::int64_t begin, std::int64_t end) {
+  if (p.bf16_pairs) {
+    for (std::int64_t task = begin; task < end; ++task) panel_task<true>(p, a, static_cast<const float*>(b), c, task);
+    return;
+  }
   with_storage(p.storage, [&]<class T>(const T*) {
-    for (std::int64_t task = begin; task < end; ++task) panel_task(p, a, static_cast<const T*>(b), c, task);
+    for (std::int64_t task = begin; task < end; ++task) panel_task<false>(p, a, static_cast<const T*>(b), c, task);
   });
 }
 
@@ -215,6 +233,15 @@ HWY_EXPORT(transpose_tasks);
 
 void cpu(const Shape& s, const float* a, const float* b, float* c, std::int64_t begin, std::int64_t end) {
   HWY_DYNAMIC_DISPATCH(product_tasks)(s, a, b, c, begin, end);
+}
+
+bool multiplies_bf16() {
+#if defined(__x86_64__)
+  static const bool present = __builtin_cpu_supports("avx512bf16") != 0;
+  return present && active_isa() == "avx512";
+#else
+  return false;
+#endif
 }
 
 void panels(const Panels& p, const float* a, const void* b, float* c, std::int64_t begin, std::int64_t end) {

@@ -68,8 +68,8 @@ std::int64_t rows_of_task(std::int64_t rows, std::int64_t columns) {
   return std::max<std::int64_t>(1, (rows + pieces - 1) / pieces);
 }
 
-void run_panels(const gemm::Shape& s, const float* a, const at::Tensor& b, bool b_transposed, float* c) {
-  const gemm::Panels p{s, b_transposed, storage_of(b), rows_of_task(s.M, s.N)};
+void run_panels(const gemm::Shape& s, const float* a, const at::Tensor& b, bool b_transposed, float* c, bool bf16_pairs = false) {
+  const gemm::Panels p{s, b_transposed, storage_of(b), rows_of_task(s.M, s.N), bf16_pairs};
   const double nanoseconds = 0.03 * static_cast<double>(std::min(p.task_rows, s.M) * gemm::kPanel * s.K);
   parallel_tasks(p.tasks(), grain_for(nanoseconds), [&](std::int64_t begin, std::int64_t end) { gemm::panels(p, a, b.const_data_ptr(), c, begin, end); });
 }
@@ -148,7 +148,9 @@ bool prefers_own_gemm(const at::Tensor& x, const at::Tensor& weight) {
   return chosen && x.is_cpu() && x.scalar_type() == at::kFloat && x.numel() > 8 * x.size(-1);
 }
 
-void linear_out(const at::Tensor& y, const at::Tensor& x, const at::Tensor& weight, bool add) {
+bool multiplies_bf16() { return gemm::multiplies_bf16(); }
+
+void linear_out(const at::Tensor& y, const at::Tensor& x, const at::Tensor& weight, bool add, bool round) {
   const c10::AutoGradMode no_gradient(false);
   check_leading("linear", "x", x, 2);
   require(x.scalar_type() == at::kFloat && x.is_cpu(), "[linear] x: expected float32 on the CPU, got {}", describe(x));
@@ -158,6 +160,17 @@ void linear_out(const at::Tensor& y, const at::Tensor& x, const at::Tensor& weig
   check_tensor("linear", "y", y, {at::kFloat, x.device()}, {x.size(0), weight.size(0)});
   const bool dense = x.stride(1) == 1 && weight.stride(1) == 1 && y.stride(1) == 1;
   require(dense || y.numel() == 0, "[linear] x, weight_OI, y: expected a last axis without gaps");
+  if (y.numel() == 0) return;
+  if (round) {
+    require(weight.scalar_type() == at::kBFloat16, "[linear] weight_OI: expected bfloat16 where x is rounded, got {}", describe(weight));
+    const at::Tensor rounded = x.to(at::kBFloat16);
+    const bool pairs = x.size(1) % 2 == 0 && rounded.stride(0) % 2 == 0 && weight.stride(0) % 2 == 0;
+    if (!multiplies_bf16() || !pairs) return linear_out(y, rounded.to(at::kFloat), weight, add);
+    gemm::Shape s;
+    s.M = y.size(0), s.N = y.size(1), s.K = x.size(1) / 2;
+    s.a_row = rounded.stride(0) / 2, s.a_step = 1, s.b_row = weight.stride(0) / 2, s.c_row = y.stride(0), s.add = add;
+    return run_panels(s, static_cast<const float*>(rounded.const_data_ptr()), weight, true, y.data_ptr<float>(), true);
+  }
   multiply(x, false, weight, true, y, add, true);  // panels need no memory, which a decoding step must not ask for
 }
 

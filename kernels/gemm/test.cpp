@@ -88,6 +88,20 @@ TEST(Linear, IntoRowsOfATensorFromWeightsOfAnyStorage) {
   }
 }
 
+TEST(Linear, RoundedInputsGiveTheProductOfRoundedInputsOnEveryInstructionSet) {
+  for (const auto& c : gemm::test_cases()) {
+    if (c.rows == 0) continue;
+    const Tensors x = make_inputs(c);
+    const at::Tensor weight = x[1].to(at::kBFloat16);
+    const at::Tensor expected = x[2].to(at::kDouble) + x[0].to(at::kBFloat16).to(at::kDouble).matmul(weight.to(at::kDouble).t());
+    testing::for_each_isa([&] {
+      const at::Tensor y = testing::as_slice(x[2]);
+      linear_out(y, testing::as_slice(x[0]), testing::as_slice(weight), true, true);
+      expect_close(c.name(), y, expected, 2e-6);
+    });
+  }
+}
+
 TEST(Linear, BadArgumentsNameOpAndArgument) {
   const Tensors x = make_inputs({2, 8, 4});
   testing::expect_user_error([&] { kernels::linear(x[0], x[1].narrow(1, 0, 7)); }, "[linear] weight_OI",
@@ -95,6 +109,7 @@ TEST(Linear, BadArgumentsNameOpAndArgument) {
   testing::expect_user_error([&] { kernels::linear(x[0], x[1], x[0]); }, "[linear] residual",
                              "expected float32 [2, 4]");
   testing::expect_user_error([&] { linear_out(x[2], x[0], x[1].narrow(1, 0, 7)); }, "[linear] weight_OI", "expected [O, 8]");
+  testing::expect_user_error([&] { linear_out(x[2], x[0], x[1], false, true); }, "[linear] weight_OI", "expected bfloat16");
   testing::expect_user_error([&] { linear_out(x[0], x[0], x[1]); }, "[linear] y", "expected float32 [2, 4]");
   testing::expect_user_error([&] { linear_out(x[2].t(), x[0], x[1]); }, "[linear] y", "expected float32 [2, 4]");
 }

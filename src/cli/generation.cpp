@@ -29,6 +29,8 @@ Generator open_generator(const Invocation& invocation) {
   EngineOptions options;
   options.kv_type = parse_dtype(invocation.get<std::string>("kv-dtype"), "--kv-dtype");
   options.chunk = invocation.get<std::int64_t>("chunk");
+  options.bf16_products =
+      parse_products(invocation.get<std::string>("products"), weights == "stored" ? at::kFloat : parse_dtype(weights, "--dtype"));
   require(options.chunk > 0, "--chunk {}: expected a positive number of tokens", options.chunk);
   sampling_of(invocation).check();
   Generator generator{load_model_as_stored(invocation.arguments[0]), nullptr, nullptr};
@@ -47,6 +49,7 @@ void add_generation_options(boost::program_options::options_description& o) {
       "top-p", po::value<double>()->default_value(1), "draw among the fewest tokens that hold this probability")(
       "dtype", po::value<std::string>()->default_value("stored"), "of the weights: fp32, bf16, fp16, or stored: as the file has them")(
       "kv-dtype", po::value<std::string>()->default_value("fp32"), "of K and V in the cache: fp32, bf16, fp16")(
+      "products", po::value<std::string>()->default_value("fp32"), kProductsHelp)(
       "chunk", po::value<std::int64_t>()->default_value(512), "tokens of a prefill pass; changes no result");
 }
 

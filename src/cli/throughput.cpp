@@ -68,6 +68,7 @@ ThroughputOptions read_options(const Invocation& invocation, const std::string& 
   ThroughputOptions options;
   options.seed = invocation.seed;
   options.weight_type = options.speed.kv_type = parse_dtype(invocation.get<std::string>("dtype"), "--dtype");
+  options.speed.bf16_products = parse_products(invocation.get<std::string>("products"), options.weight_type);
   options.speed.context = invocation.has("context") ? invocation.whole("context", 2, kMostTokens) : measure.context;
   options.speed.batch = invocation.has("batch") ? invocation.whole("batch", 1, 1 << 20) : measure.batch;
   options.speed.repeats = invocation.has("rounds") ? invocation.get<int>("rounds") : static_cast<int>(measure.repeats);
@@ -89,6 +90,7 @@ nlohmann::json json_of(const ThroughputRow& row, const ThroughputOptions& o, con
           {"batch_asked", r.batch_asked},
           {"context", r.context},
           {"dtype", dtype},
+          {"products", o.speed.bf16_products ? "bf16" : "fp32"},
           {"device", model_device().str()},
           {"fill", o.speed.fill == eval::Fill::kReal ? "real" : "synthetic"},
           {"threads", at::get_num_threads()},
@@ -272,6 +274,7 @@ Command throughput_command() {
         "context", po::value<std::int64_t>(), "tokens in the cache; default: the size's")(
         "contexts", po::value<std::string>(), "several contexts, one after the other: 512,2048,8192; a table of times a token")(
         "batch", po::value<std::int64_t>(), "sequences; default: the size's")(
+        "products", po::value<std::string>()->default_value("fp32"), kProductsHelp)(
         "dtype", po::value<std::string>()->default_value("fp32"),
         "of weights, K and V: fp32, bf16, fp16; arithmetic is fp32")(
         "fill", po::value<std::string>(),

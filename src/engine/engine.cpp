@@ -13,6 +13,7 @@
 #include "base/rng.h"
 #include "base/text.h"
 #include "nn/device.h"
+#include "nn/linear.h"
 
 namespace hymba {
 namespace {
@@ -142,6 +143,7 @@ at::Tensor Batch::prefill(std::int64_t slot, std::span<const std::int64_t> ids) 
   at::Tensor hidden;
   for (std::int64_t first = 0; first < count; first += engine_.options().chunk) {
     throw_if_interrupted();
+    const Bf16Products products(engine_.options().bf16_products);
     hidden = model.forward(all.narrow(1, first, std::min(engine_.options().chunk, count - first)), &one);
     total = one.position;
   }
@@ -157,6 +159,7 @@ void Batch::prefill_all(const at::Tensor& ids_BT) {
   cache_.position = lengths_[0];
   for (std::int64_t first = 0; first < count; first += chunk) {
     throw_if_interrupted();
+    const Bf16Products products(engine_.options().bf16_products);
     engine_.model().forward(ids_BT.narrow(1, first, std::min(chunk, count - first)), &cache_);
   }
   std::fill(lengths_.begin(), lengths_.end(), cache_.position);
@@ -195,6 +198,14 @@ void Batch::fill_synthetic(std::int64_t tokens) {
     }
   }
   std::fill(lengths_.begin(), lengths_.end(), tokens + engine_.model().config().meta_tokens);
+}
+
+bool parse_products(const std::string& word, at::ScalarType weights) {
+  require(word == "fp32" || word == "bf16", "--products {}: expected fp32 or bf16", word);
+  if (word == "fp32") return false;
+  require(weights == at::kBFloat16, "--products bf16: the weights are not bf16; add --dtype bf16");
+  require(Bf16Products::supported(), "--products bf16: this processor has no AVX-512 BF16 (or HYMBA_ISA forbids it); leave --products out");
+  return true;
 }
 
 at::ScalarType parse_dtype(const std::string& word, const std::string& option) {

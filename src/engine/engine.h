@@ -20,6 +20,7 @@ namespace hymba {
 struct EngineOptions {
   at::ScalarType kv_type = at::kFloat;  // of K and V: float32, bfloat16, float16
   std::int64_t chunk = 512;             // tokens of one prefill pass; changes no result
+  bool bf16_products = false;           // prefill rounds what meets a weight to bf16 (Bf16Products)
 };
 
 // Bytes of the caches of a batch by exact accounting; of all that generation allocates beyond the weights: caches and
@@ -89,5 +90,7 @@ class Engine {
 
 // "fp32", "bf16", "fp16"; UserError for another word, naming the option.
 at::ScalarType parse_dtype(const std::string& word, const std::string& option);
+// --products: "fp32" false, "bf16" true; UserError for another word, weights of another type, or a processor without.
+bool parse_products(const std::string& word, at::ScalarType weights);
 
 }  // namespace hymba

@@ -107,6 +107,22 @@ TEST_P(EngineRule, SixteenBitCachesStayNearAndDoNotDependOnTheChunk) {
   }
 }
 
+// Rounding of what meets a weight alone, the same for every chunk.
+TEST_P(EngineRule, Bf16ProductsStayNearAndDoNotDependOnTheChunk) {
+  LanguageModel model(open(GetParam()), 3);
+  model.set_weight_type(at::kBFloat16);
+  const auto ids = some_ids(9, 50);
+  const auto prefill = [&](std::int64_t chunk, bool bf16) {
+    const Engine engine(model, {at::kFloat, chunk, bf16});
+    return engine.open(1, 60)->prefill(0, ids).clone();
+  };
+  const at::Tensor exact = prefill(64, false), rounded = prefill(64, true);
+  const double scale = exact.abs().max().item<double>();
+  EXPECT_GT(difference(exact, rounded), 0);
+  EXPECT_LE(difference(exact, rounded), 5e-2 * scale);
+  EXPECT_LE(difference(prefill(3, true), rounded), 2e-2 * scale);
+}
+
 TEST_P(EngineRule, SixteenBitWeightsStepLikeTheirOwnForwardPass) {
   for (const auto type : {at::kBFloat16, at::kHalf}) {
     LanguageModel model(open(GetParam()), 3);

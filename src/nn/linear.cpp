@@ -66,13 +66,7 @@ Bf16Products::Bf16Products(bool on) : before_(bf16_products) { bf16_products = o
 
 Bf16Products::~Bf16Products() { bf16_products = before_; }
 
-bool Bf16Products::supported() {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512bf16") != 0;
-#else
-  return false;
-#endif
-}
+bool Bf16Products::supported() { return kernels::multiplies_bf16(); }
 
 at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& residual) {
   if (bf16_products && x.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat) {
@@ -94,10 +88,12 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tens
 
 void product_out(const at::Tensor& y, const at::Tensor& x, const at::Tensor& weight, bool add) {
   if (y.numel() == 0) return;
+  const bool round = bf16_products && weight.scalar_type() == at::kBFloat16 && x.is_cpu();
+  if (round && x.size(0) <= kGemvRows) return kernels::gemv_out(y, x.to(at::kBFloat16).to(at::kFloat), weight, add);
   if (x.size(0) <= kGemvRows || !x.is_cpu()) {  // on a GPU gemv is the library's product
     kernels::gemv_out(y, x, weight, add);
   } else if (kernels::prefers_own_gemm(x, weight)) {
-    kernels::linear_out(y, x, weight, add);
+    kernels::linear_out(y, x, weight, add, round);
   } else if (weight.scalar_type() == at::kFloat) {
     gemm(y, x, weight, add);
   } else {
