@@ -11,23 +11,24 @@
 
 namespace hymba::kernels {
 
-// Runs f(begin, end) over [0, tasks), each task once, on torch's threads; a free thread takes the next `grain` tasks.
+// Runs f(begin, end) over [0, tasks), each task once, on torch's threads, one for every `grain` tasks at most; a free thread
+// takes the next piece of up to `grain` tasks, an eighth of its share, so that all end at about the same time.
 // Which thread runs a task must not matter to the result: that is what makes every kernel here deterministic.
 template <class F>
 void parallel_tasks(std::int64_t tasks, std::int64_t grain, const F& f) {
   prepare_isa();
   if (tasks <= 0) return;
   grain = std::max<std::int64_t>(grain, 1);
-  const std::int64_t pieces = (tasks + grain - 1) / grain;
-  const std::int64_t threads = std::min<std::int64_t>(at::get_num_threads(), pieces);
+  const std::int64_t threads = std::min<std::int64_t>(at::get_num_threads(), (tasks + grain - 1) / grain);
   if (threads <= 1 || at::in_parallel_region()) {
     f(std::int64_t{0}, tasks);
     return;
   }
+  const std::int64_t piece = std::clamp<std::int64_t>(tasks / (threads * 8), 1, grain), pieces = (tasks + piece - 1) / piece;
   std::atomic<std::int64_t> next{0};
   at::parallel_for(0, threads, 1, [&](std::int64_t, std::int64_t) {
     for (std::int64_t i = next.fetch_add(1); i < pieces; i = next.fetch_add(1)) {
-      f(i * grain, std::min(tasks, (i + 1) * grain));
+      f(i * piece, std::min(tasks, (i + 1) * piece));
     }
   });
 }
