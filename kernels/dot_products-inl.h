@@ -21,18 +21,29 @@ namespace hymba::kernels {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-HWY_INLINE FloatVec load_float(const float* p) { return hn::LoadU(FloatTag(), p); }
-
-HWY_INLINE FloatVec load_float(const BFloat16* p) {
-  const hn::RebindToUnsigned<FloatTag> d32;
-  const hn::Rebind<std::uint16_t, FloatTag> d16;
-  const auto bits = hn::PromoteTo(d32, hn::LoadU(d16, reinterpret_cast<const std::uint16_t*>(p)));
-  return hn::BitCast(FloatTag(), hn::ShiftLeft<16>(bits));  // a bfloat16 is the upper half of a float
+// The floats at p that fill a vector of tag d.
+template <class D>
+HWY_INLINE hn::Vec<D> load_float(D d, const float* p) {
+  return hn::LoadU(d, p);
 }
 
-HWY_INLINE FloatVec load_float(const Float16* p) {
-  const hn::Rebind<hwy::float16_t, FloatTag> d16;
-  return hn::PromoteTo(FloatTag(), hn::LoadU(d16, reinterpret_cast<const hwy::float16_t*>(p)));
+template <class D>
+HWY_INLINE hn::Vec<D> load_float(D d, const BFloat16* p) {
+  const hn::RebindToUnsigned<D> d32;
+  const hn::Rebind<std::uint16_t, D> d16;
+  const auto bits = hn::PromoteTo(d32, hn::LoadU(d16, reinterpret_cast<const std::uint16_t*>(p)));
+  return hn::BitCast(d, hn::ShiftLeft<16>(bits));  // a bfloat16 is the upper half of a float
+}
+
+template <class D>
+HWY_INLINE hn::Vec<D> load_float(D d, const Float16* p) {
+  const hn::Rebind<hwy::float16_t, D> d16;
+  return hn::PromoteTo(d, hn::LoadU(d16, reinterpret_cast<const hwy::float16_t*>(p)));
+}
+
+template <class T>
+HWY_INLINE FloatVec load_float(const T* p) {
+  return load_float(FloatTag(), p);
 }
 
 // The first `count` elements, zeros behind them; never touches memory behind them.

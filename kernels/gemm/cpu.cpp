@@ -128,17 +128,6 @@ template <class T>
 HWY_INLINE float one_float(const T* p) {
   return hn::GetLane(load_float_part(p, 1));
 }
-HWY_INLINE FourVec four_floats(const float* p) { return hn::LoadU(FourTag(), p); }
-HWY_INLINE FourVec four_floats(const BFloat16* p) {
-  const hn::RebindToUnsigned<FourTag> d32;
-  const hn::Rebind<std::uint16_t, FourTag> d16;
-  return hn::BitCast(FourTag(), hn::ShiftLeft<16>(hn::PromoteTo(d32, hn::LoadU(d16, reinterpret_cast<const std::uint16_t*>(p)))));
-}
-HWY_INLINE FourVec four_floats(const Float16* p) {
-  const hn::Rebind<hwy::float16_t, FourTag> d16;
-  return hn::PromoteTo(FourTag(), hn::LoadU(d16, reinterpret_cast<const hwy::float16_t*>(p)));
-}
-
 constexpr std::int64_t kWidth = kVectors * kLanes;  // of a register block; a packed panel holds kPanel / kWidth of those
 
 // out[k * kWidth + j] = b[j * row + k] for `columns` <= kWidth columns, zeros behind them.
@@ -150,7 +139,7 @@ void pack_transposed(const T* b, std::int64_t row, std::int64_t steps, std::int6
     std::int64_t k = 0;
     for (; k + 4 <= steps; k += 4) {
       FourVec v[4];
-      for (int t = 0; t < 4; ++t) v[t] = four_floats(rows[t] + k);
+      for (int t = 0; t < 4; ++t) v[t] = load_float(FourTag(), rows[t] + k);
       transpose_4x4(v);
       for (int t = 0; t < 4; ++t) hn::StoreU(v[t], FourTag(), out + (k + t) * kWidth + j);
     }
