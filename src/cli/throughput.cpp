@@ -67,7 +67,9 @@ ThroughputOptions read_options(const Invocation& invocation, const std::string& 
   const auto measure = open_measure(size);
   ThroughputOptions options;
   options.seed = invocation.seed;
-  options.weight_type = options.speed.kv_type = parse_dtype(invocation.get<std::string>("dtype"), "--dtype");
+  options.weight_type = parse_dtype(invocation.get<std::string>("dtype"), "--dtype");
+  options.speed.kv_type =
+      invocation.has("kv-dtype") ? parse_dtype(invocation.get<std::string>("kv-dtype"), "--kv-dtype") : options.weight_type;
   options.speed.bf16_products = parse_products(invocation.get<std::string>("products"), options.weight_type);
   options.speed.context = invocation.has("context") ? invocation.whole("context", 2, kMostTokens) : measure.context;
   options.speed.batch = invocation.has("batch") ? invocation.whole("batch", 1, 1 << 20) : measure.batch;
@@ -81,7 +83,7 @@ ThroughputOptions read_options(const Invocation& invocation, const std::string& 
   return options;
 }
 
-nlohmann::json json_of(const ThroughputRow& row, const ThroughputOptions& o, const std::string& dtype) {
+nlohmann::json json_of(const ThroughputRow& row, const ThroughputOptions& o) {
   const auto& r = row.speed;
   const auto& t = row.predicted;
   return {{"design", row.design->name()},
@@ -89,7 +91,8 @@ nlohmann::json json_of(const ThroughputRow& row, const ThroughputOptions& o, con
           {"batch", r.batch},
           {"batch_asked", r.batch_asked},
           {"context", r.context},
-          {"dtype", dtype},
+          {"dtype", name_of_dtype(o.weight_type)},
+          {"kv_dtype", name_of_dtype(o.speed.kv_type)},
           {"products", o.speed.bf16_products ? "bf16" : "fp32"},
           {"device", model_device().str()},
           {"fill", o.speed.fill == eval::Fill::kReal ? "real" : "synthetic"},
@@ -181,7 +184,7 @@ void print(const std::vector<ThroughputRow>& rows, const ThroughputOptions& opti
 }
 
 void write_records(const Invocation& invocation, const std::vector<ThroughputRow>& rows,
-                   const ThroughputOptions& options, const std::string& dtype) {
+                   const ThroughputOptions& options) {
   RecordWriter writer(std::filesystem::path(invocation.out) / "records.jsonl");
   for (const auto& row : rows) {
     const auto add = [&](const std::string& metric, double value, const std::string& unit) {
@@ -190,7 +193,7 @@ void write_records(const Invocation& invocation, const std::vector<ThroughputRow
       r.value = value;
       r.unit = unit;
       r.n = row.speed.stretches;
-      r.extra = json_of(row, options, dtype);
+      r.extra = json_of(row, options);
       writer.write(r);
     };
     add("decode_tok_s", row.speed.decode_tok_s, "token/s");
@@ -217,10 +220,10 @@ void print_contexts(const std::vector<std::vector<ThroughputRow>>& columns) {
   print_text(table.to_terminal({terminal_width(), use_colour()}));
 }
 
-void print_column_json(const std::vector<ThroughputRow>& rows, const ThroughputOptions& options, const std::string& dtype) {
+void print_column_json(const std::vector<ThroughputRow>& rows, const ThroughputOptions& options) {
   const auto agreement = agreement_with_paper(rows);
   for (const auto& row : rows) {
-    auto object = json_of(row, options, dtype);
+    auto object = json_of(row, options);
     object["kendall_tau"] = number_or_null(agreement.measured);
     object["kendall_tau_predicted"] = number_or_null(agreement.predicted);
     object["kendall_tau_a100"] = number_or_null(agreement.a100);
@@ -229,7 +232,7 @@ void print_column_json(const std::vector<ThroughputRow>& rows, const ThroughputO
 }
 
 void run_throughput_command(const Invocation& invocation) {
-  const auto size = invocation.get<std::string>("size"), dtype = invocation.get<std::string>("dtype");
+  const auto size = invocation.get<std::string>("size");
   auto options = read_options(invocation, size);
   std::vector<std::vector<ThroughputRow>> columns;
   for (const auto context : read_contexts(invocation, options.speed.context)) {
@@ -242,8 +245,8 @@ void run_throughput_command(const Invocation& invocation) {
       log_event("throughput design={} batch={} asked={}: {} of memory are free", row.design->name(), row.speed.batch,
                 row.speed.batch_asked, format_bytes(static_cast<double>(row.speed.memory_available)));
     }
-    if (!invocation.out.empty()) write_records(invocation, rows, options, dtype);
-    if (invocation.json) print_column_json(rows, options, dtype);
+    if (!invocation.out.empty()) write_records(invocation, rows, options);
+    if (invocation.json) print_column_json(rows, options);
     columns.push_back(std::move(rows));
   }
   if (invocation.json) return;
@@ -276,7 +279,8 @@ Command throughput_command() {
         "batch", po::value<std::int64_t>(), "sequences; default: the size's")(
         "products", po::value<std::string>()->default_value("fp32"), kProductsHelp)(
         "dtype", po::value<std::string>()->default_value("fp32"),
-        "of weights, K and V: fp32, bf16, fp16; arithmetic is fp32")(
+        "of weights: fp32, bf16, fp16; arithmetic is fp32")(
+        "kv-dtype", po::value<std::string>(), "of K and V in the cache: fp32, bf16, fp16; default: as --dtype")(
         "fill", po::value<std::string>(),
         "real: a whole prefill; synthetic: numbers; default: real, at size paper synthetic")(
         "rounds", po::value<int>(), "timed stretches of each design, interleaved; default: the size's")(

@@ -215,4 +215,8 @@ at::ScalarType parse_dtype(const std::string& word, const std::string& option) {
   user_error("{} {}: expected fp32, bf16 or fp16", option, word);
 }
 
+std::string name_of_dtype(at::ScalarType type) {
+  return type == at::kFloat ? "fp32" : type == at::kBFloat16 ? "bf16" : "fp16";
+}
+
 }  // namespace hymba

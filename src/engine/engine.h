@@ -90,6 +90,7 @@ class Engine {
 
 // "fp32", "bf16", "fp16"; UserError for another word, naming the option.
 at::ScalarType parse_dtype(const std::string& word, const std::string& option);
+std::string name_of_dtype(at::ScalarType type);  // the word that parse_dtype reads
 // --products: "fp32" false, "bf16" true; UserError for another word, weights of another type, or a processor without.
 bool parse_products(const std::string& word, at::ScalarType weights);
 

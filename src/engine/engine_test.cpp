@@ -268,6 +268,7 @@ TEST(Engine, MistakesAreNamed) {
   const auto huge = error_of([&] { engine.open(8, std::int64_t{1} << 40); });
   EXPECT_NE(huge.find("are available"), std::string::npos) << huge;
   EXPECT_THROW(parse_dtype("int8", "--dtype"), UserError);
+  for (const auto* word : {"fp32", "bf16", "fp16"}) EXPECT_EQ(name_of_dtype(parse_dtype(word, "--dtype")), word);
 }
 
 TEST(Engine, SampledTokensDependOnSeedAndPromptNotOnTheBatch) {

@@ -8,7 +8,8 @@ HYMBA: the program. Needs torch and transformers; nothing is downloaded. Turns a
 cell that the peer would take longer than --limit for (from its rate at a shorter context) is "not run".
 transformers: generate(), prefill = the time until the first new token's logits, decode = that of `steps` more. A folder is first compared:
 logits of both must agree within 3e-3 of the largest.
-llama.cpp: llama_cpp_peer.py; its defaults (K and V in fp16, 2048 tokens a call, 512 at once), the same number of threads.
+llama.cpp: llama_cpp_peer.py; its defaults (2048 tokens a call, 512 at once), the same number of threads; K and V in float32 where the weights
+are, as ours and transformers' are then, else in fp16.
 """
 import argparse
 import copy
@@ -154,13 +155,13 @@ def llama_cpp_peer(args, model, folder, family, dtype):
     import llama_cpp_peer as peer
     file = os.path.join(folder, "model.gguf")
     peer.convert(args.llama_cpp, folder, dtype, file)
-    one = peer.Model(file, 1, 64, args.threads)
+    one = peer.Model(file, 1, 64, args.threads, dtype == "fp32")
     ids = torch.randint(3, model.config.vocab_size, (40 if dtype == "fp32" else 1,))
     with torch.no_grad():
         expected = model(ids[None]).logits[0].float()
     difference = ((one.logits(ids) - expected).abs().max() / expected.abs().max()).item()
     one.close()
-    # Its K and V are fp16; with 16-bit weights it rounds activations too, which random Mambas amplify from token to token.
+    # With 16-bit weights its K and V are fp16 and it rounds activations too, which random Mambas amplify from token to token.
     if difference > (1e-2 if dtype == "fp32" else 1e-1):
         sys.exit("%s of %s: llama.cpp's logits differ by %.1e of the largest" % (family, dtype, difference))
     state = {}
@@ -169,7 +170,7 @@ def llama_cpp_peer(args, model, folder, family, dtype):
         if state.get("shape") != (batch, context):
             if state:
                 state["model"].close()
-            state.update(shape=(batch, context), model=peer.Model(file, batch, context + steps, args.threads))
+            state.update(shape=(batch, context), model=peer.Model(file, batch, context + steps, args.threads, dtype == "fp32"))
         return state["model"].measure(context, steps)
 
     return Peer("llama.cpp", rates)
