@@ -31,26 +31,19 @@ namespace hymba::kernels {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-#if HWY_TARGET == HWY_AVX3
-constexpr bool kManyRegisters = true;  // 32 vector registers, not 16
-#else
-constexpr bool kManyRegisters = false;
-#endif
-
 // Rows of a register block next to NV vectors of lanes.
 template <std::size_t NV>
 constexpr std::size_t kBlockRows = NV == 1 || kManyRegisters ? 8 : 4;
 
-// 2^x for x < 128; 0 below -126. Relative error 2e-7.
+// 2^x for x < 128; 0 below -126. Relative error 2.3e-7.
 HWY_INLINE FloatVec exp2_or_zero(FloatVec x) {
   const FloatTag d;
-  const FloatVec least = hn::Set(d, -126.0f), shift = hn::Set(d, 12582912.0f);  // 1.5 * 2^23: rounds to whole numbers
+  const FloatVec least = hn::Set(d, -126.0f), shift = hn::Set(d, kShift);
   const FloatVec c = hn::Max(least, x);
   const FloatVec shifted = hn::Add(c, shift);
   const FloatVec n = hn::Sub(shifted, shift);
   const FloatVec f = hn::Sub(c, n);
-  const FloatVec power = scale_by_power(hn::MulAdd(exp2_fraction<5>(f), f, hn::Set(d, 1.0f)), n, shifted);
-  return hn::IfThenZeroElse(hn::Lt(x, least), power);
+  return hn::IfThenZeroElse(hn::Lt(x, least), exp2_of_parts(n, f, shifted));
 }
 
 // Calls block.run<M>(i) for the n items in blocks of M: as many of MR as fit, then of 4, 2, 1.

@@ -21,79 +21,123 @@ HWY_BEFORE_NAMESPACE();
 namespace hymba::kernels::scan {
 namespace HWY_NAMESPACE {
 
+constexpr int kStates = kManyRegisters ? 2 : 1;  // that are walked at once: more share the loads and stores of what is per channel
+
 // Scratch tiles of a chunk in the backward pass, [kTile, kChunk] each (h: [kTile + 1, kChunk]).
 struct BackwardTiles {
   float *dt, *w, *slope;  // dt, dt * u, d dt / d (dt before softplus)
   float *gy, *y;          // gradient of y before the gate, and y before the gate
   float *dw, *dp;         // gradients of w and, over A2, of dt * A2 (times log2(e))
-  float *a, *h;           // one state's decays and values
-  float *pB, *pC;         // [kTile, kLanes]: a step's products, still to be summed over lanes
+  float *a, *h;           // decays and values of kStates states, one behind the other
+  float *pB, *pC;         // [kStates, kTile, kLanes]: a step's products, still to be summed over lanes
   float *dB, *dC;         // [N, kTile]: sums over the task's channels
+
+  float* a_of(int k) const { return a + k * kTileFloats; }
+  float* h_of(int k) const { return h + k * (kTileFloats + kChunk); }
+  float* pB_of(int k) const { return pB + k * kTile * kLanes; }
+  float* pC_of(int k) const { return pC + k * kTile * kLanes; }
 };
 
-// Recomputes one state over a tile for two vectors of channels.
+// Recomputes K states over a tile for two vectors of channels. A2: rows of `width` floats, a row a state.
+template <int K>
 HWY_INLINE void recompute(const BackwardTiles& s, std::int64_t v, const float* HWY_RESTRICT B, std::int64_t B_stride,
-                          const float* HWY_RESTRICT C, std::int64_t C_stride, const float* HWY_RESTRICT A2, bool with_y,
-                          std::int64_t steps, const Ahead& ahead, int first, int last) {
-  FloatVec h0 = hn::Load(kTag, s.h + v), h1 = hn::Load(kTag, s.h + v + kLanes);
-  const FloatVec A0 = hn::Load(kTag, A2), A1 = hn::Load(kTag, A2 + kLanes);
+                          const float* HWY_RESTRICT C, std::int64_t C_stride, const float* HWY_RESTRICT A2, std::int64_t width,
+                          bool with_y, std::int64_t steps, const Ahead& ahead, int first, int last) {
+  FloatVec h[K][2], A[K][2];
+#pragma GCC unroll 4
+  for (int k = 0; k < K; ++k) {
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; ++j) {
+      h[k][j] = hn::Load(kTag, s.h_of(k) + v + j * kLanes);
+      A[k][j] = hn::Load(kTag, A2 + k * width + j * kLanes);
+    }
+  }
   for (std::int64_t t = 0; t < steps; ++t) {
-    const std::int64_t i = t * kChunk + v, j = i + kLanes;
-    const FloatVec b = hn::Set(kTag, B[t * B_stride]);
-    const FloatVec a0 = exp2_product(hn::Load(kTag, s.dt + i), A0), a1 = exp2_product(hn::Load(kTag, s.dt + j), A1);
-    h0 = hn::MulAdd(a0, h0, hn::Mul(hn::Load(kTag, s.w + i), b));
-    h1 = hn::MulAdd(a1, h1, hn::Mul(hn::Load(kTag, s.w + j), b));
-    hn::Store(a0, kTag, s.a + i);
-    hn::Store(a1, kTag, s.a + j);
-    hn::Store(h0, kTag, s.h + i + kChunk);
-    hn::Store(h1, kTag, s.h + j + kChunk);
-    if (with_y) {
-      const FloatVec c = hn::Set(kTag, C[t * C_stride]);
-      hn::Store(hn::MulAdd(h0, c, hn::Load(kTag, s.y + i)), kTag, s.y + i);
-      hn::Store(hn::MulAdd(h1, c, hn::Load(kTag, s.y + j)), kTag, s.y + j);
+    FloatVec b[K], c[K];
+#pragma GCC unroll 4
+    for (int k = 0; k < K; ++k) b[k] = hn::Set(kTag, B[t * B_stride + k]), c[k] = hn::Set(kTag, C[t * C_stride + k]);
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; ++j) {
+      const std::int64_t i = t * kChunk + v + j * kLanes;
+      const FloatVec step = hn::Load(kTag, s.dt + i), input = hn::Load(kTag, s.w + i);
+#pragma GCC unroll 4
+      for (int k = 0; k < K; ++k) {
+        const FloatVec a = exp2_product(step, A[k][j]);
+        h[k][j] = hn::MulAdd(a, h[k][j], hn::Mul(input, b[k]));
+        hn::Store(a, kTag, s.a_of(k) + i);
+        hn::Store(h[k][j], kTag, s.h_of(k) + i + kChunk);
+      }
+      if (with_y) {
+        FloatVec y = hn::Load(kTag, s.y + i);
+#pragma GCC unroll 4
+        for (int k = 0; k < K; ++k) y = hn::MulAdd(h[k][j], c[k], y);
+        hn::Store(y, kTag, s.y + i);
+      }
     }
     ahead.fetch(first, last, t);
   }
 }
 
-// Walks one state back over a tile for two vectors of channels. `carry` is the gradient of the state before the tile's
+// Walks K states back over a tile for two vectors of channels. `carry` is the gradient of the states before the tile's
 // end (in) and before its start (out); dA collects the gradient of A.
+template <int K>
 HWY_INLINE void walk_back(const BackwardTiles& s, std::int64_t v, const float* HWY_RESTRICT B, std::int64_t B_stride,
                           const float* HWY_RESTRICT C, std::int64_t C_stride, const float* HWY_RESTRICT A2,
-                          float* HWY_RESTRICT carry, float* HWY_RESTRICT dA, bool first, std::int64_t steps) {
-  FloatVec c0 = hn::Load(kTag, carry), c1 = hn::Load(kTag, carry + kLanes);
-  FloatVec dA0 = hn::Load(kTag, dA), dA1 = hn::Load(kTag, dA + kLanes);
-  const FloatVec A0 = hn::Load(kTag, A2), A1 = hn::Load(kTag, A2 + kLanes);
-  FloatVec h0 = hn::Load(kTag, s.h + steps * kChunk + v), h1 = hn::Load(kTag, s.h + steps * kChunk + v + kLanes);
-  for (std::int64_t t = steps - 1; t >= 0; --t) {
-    const std::int64_t i = t * kChunk + v, j = i + kLanes;
-    const FloatVec b = hn::Set(kTag, B[t * B_stride]), c = hn::Set(kTag, C[t * C_stride]);
-    const FloatVec gy0 = hn::Load(kTag, s.gy + i), gy1 = hn::Load(kTag, s.gy + j);
-    const FloatVec g0 = hn::MulAdd(gy0, c, c0), g1 = hn::MulAdd(gy1, c, c1);
-    FloatVec pC = hn::MulAdd(gy0, h0, hn::Mul(gy1, h1));
-    FloatVec pB = hn::MulAdd(g0, hn::Load(kTag, s.w + i), hn::Mul(g1, hn::Load(kTag, s.w + j)));
-    if (!first) {
-      pC = hn::Add(pC, hn::Load(kTag, s.pC + t * kLanes));
-      pB = hn::Add(pB, hn::Load(kTag, s.pB + t * kLanes));
+                          float* HWY_RESTRICT carry, float* HWY_RESTRICT dA, std::int64_t width, bool first, std::int64_t steps) {
+  FloatVec g_next[K][2], dA_sum[K][2], A[K][2], h[K][2];
+#pragma GCC unroll 4
+  for (int k = 0; k < K; ++k) {
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; ++j) {
+      const std::int64_t at = k * width + j * kLanes;
+      g_next[k][j] = hn::Load(kTag, carry + at);
+      dA_sum[k][j] = hn::Load(kTag, dA + at);
+      A[k][j] = hn::Load(kTag, A2 + at);
+      h[k][j] = hn::Load(kTag, s.h_of(k) + steps * kChunk + v + j * kLanes);
     }
-    hn::Store(pC, kTag, s.pC + t * kLanes);
-    hn::Store(pB, kTag, s.pB + t * kLanes);
-    hn::Store(hn::MulAdd(g0, b, hn::Load(kTag, s.dw + i)), kTag, s.dw + i);
-    hn::Store(hn::MulAdd(g1, b, hn::Load(kTag, s.dw + j)), kTag, s.dw + j);
-    c0 = hn::Mul(g0, hn::Load(kTag, s.a + i));
-    c1 = hn::Mul(g1, hn::Load(kTag, s.a + j));
-    h0 = hn::Load(kTag, s.h + i);
-    h1 = hn::Load(kTag, s.h + j);
-    const FloatVec d0 = hn::Mul(c0, h0), d1 = hn::Mul(c1, h1);  // gradient of dt * A
-    hn::Store(hn::MulAdd(d0, A0, hn::Load(kTag, s.dp + i)), kTag, s.dp + i);
-    hn::Store(hn::MulAdd(d1, A1, hn::Load(kTag, s.dp + j)), kTag, s.dp + j);
-    dA0 = hn::MulAdd(d0, hn::Load(kTag, s.dt + i), dA0);
-    dA1 = hn::MulAdd(d1, hn::Load(kTag, s.dt + j), dA1);
   }
-  hn::Store(c0, kTag, carry);
-  hn::Store(c1, kTag, carry + kLanes);
-  hn::Store(dA0, kTag, dA);
-  hn::Store(dA1, kTag, dA + kLanes);
+  for (std::int64_t t = steps - 1; t >= 0; --t) {
+    FloatVec b[K], c[K], pB[K], pC[K];
+#pragma GCC unroll 4
+    for (int k = 0; k < K; ++k) {
+      b[k] = hn::Set(kTag, B[t * B_stride + k]), c[k] = hn::Set(kTag, C[t * C_stride + k]);
+      pB[k] = first ? hn::Zero(kTag) : hn::Load(kTag, s.pB_of(k) + t * kLanes);
+      pC[k] = first ? hn::Zero(kTag) : hn::Load(kTag, s.pC_of(k) + t * kLanes);
+    }
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; ++j) {
+      const std::int64_t i = t * kChunk + v + j * kLanes;
+      const FloatVec gy = hn::Load(kTag, s.gy + i), input = hn::Load(kTag, s.w + i), step = hn::Load(kTag, s.dt + i);
+      FloatVec dw = hn::Load(kTag, s.dw + i), dp = hn::Load(kTag, s.dp + i);
+#pragma GCC unroll 4
+      for (int k = 0; k < K; ++k) {
+        const FloatVec g = hn::MulAdd(gy, c[k], g_next[k][j]);
+        pC[k] = hn::MulAdd(gy, h[k][j], pC[k]);
+        pB[k] = hn::MulAdd(g, input, pB[k]);
+        dw = hn::MulAdd(g, b[k], dw);
+        g_next[k][j] = hn::Mul(g, hn::Load(kTag, s.a_of(k) + i));
+        h[k][j] = hn::Load(kTag, s.h_of(k) + i);
+        const FloatVec d = hn::Mul(g_next[k][j], h[k][j]);  // gradient of dt * A
+        dp = hn::MulAdd(d, A[k][j], dp);
+        dA_sum[k][j] = hn::MulAdd(d, step, dA_sum[k][j]);
+      }
+      hn::Store(dw, kTag, s.dw + i);
+      hn::Store(dp, kTag, s.dp + i);
+    }
+#pragma GCC unroll 4
+    for (int k = 0; k < K; ++k) {
+      hn::Store(pB[k], kTag, s.pB_of(k) + t * kLanes);
+      hn::Store(pC[k], kTag, s.pC_of(k) + t * kLanes);
+    }
+  }
+#pragma GCC unroll 4
+  for (int k = 0; k < K; ++k) {
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; ++j) {
+      hn::Store(g_next[k][j], kTag, carry + k * width + j * kLanes);
+      hn::Store(dA_sum[k][j], kTag, dA + k * width + j * kLanes);
+    }
+  }
 }
 
 // Fills dt, w, slope, gy and y (before the states add to it), clears dw and dp; leaves dy * silu'(z) in the rows of dz.
@@ -163,7 +207,8 @@ HWY_INLINE void end_chunk(const Shape& s, const Inputs<float>& in, const Gradien
 }
 
 std::int64_t backward_floats(const Shape& s, std::int64_t width) {
-  return 9 * kTileFloats + kChunk + 2 * kTile * kLanes + 2 * s.states * kTile + 4 * s.states * width + 2 * width;
+  return 7 * kTileFloats + kStates * (2 * kTileFloats + kChunk + 2 * kTile * kLanes) + 2 * s.states * kTile +
+         4 * s.states * width + 2 * width;
 }
 
 void backward_task(const Shape& s, const Inputs<float>& in, const float* states, const Gradients<float>& grad,
@@ -176,9 +221,9 @@ void backward_task(const Shape& s, const Inputs<float>& in, const float* states,
     return p;
   };
   BackwardTiles x;
-  for (float** tile : {&x.dt, &x.w, &x.slope, &x.gy, &x.y, &x.dw, &x.dp, &x.a}) *tile = take(kTileFloats);
-  x.h = take(kTileFloats + kChunk);
-  x.pB = take(kTile * kLanes), x.pC = take(kTile * kLanes);
+  for (float** tile : {&x.dt, &x.w, &x.slope, &x.gy, &x.y, &x.dw, &x.dp}) *tile = take(kTileFloats);
+  x.a = take(kStates * kTileFloats), x.h = take(kStates * (kTileFloats + kChunk));
+  x.pB = take(kStates * kTile * kLanes), x.pC = take(kStates * kTile * kLanes);
   x.dB = take(N * kTile), x.dC = take(N * kTile);
   float* A2 = take(N * width);
   float* carry = take(N * width);
@@ -192,7 +237,7 @@ void backward_task(const Shape& s, const Inputs<float>& in, const float* states,
   std::fill(start, start + N * width, 0.0f);
   std::fill(dD, dD + 2 * width, 0.0f);
   // Lanes behind the last step of an odd tile are summed but not used; they must be numbers all the same.
-  std::fill(x.pB, x.pB + 2 * kTile * kLanes, 0.0f);
+  std::fill(x.pB, x.pB + 2 * kStates * kTile * kLanes, 0.0f);
 
   for (std::int64_t i = task.begin; i < task.end; ++i) {
     const std::int64_t tile = s.tiles() - 1 - i;
@@ -211,23 +256,32 @@ void backward_task(const Shape& s, const Inputs<float>& in, const float* states,
       ahead.add(grad.u), ahead.add(grad.dt), ahead.add(grad.z);
       const std::int64_t pairs = (chunk + 2 * kLanes - 1) / (2 * kLanes);
       begin_chunk(s, in, grad, x, task.b, t0, steps, e0, chunk);
-      for (std::int64_t n = 0; n < N; ++n) {
-        for (std::int64_t v = 0; v < chunk; v += 2 * kLanes) {
+      const std::int64_t calls = pairs * (N / kStates + N % kStates);
+      std::int64_t call = 0;
+      const auto walk = [&](auto states, std::int64_t n) HWY_ATTR {
+        for (std::int64_t v = 0; v < chunk; v += 2 * kLanes, ++call) {
           const std::int64_t at = n * width + offset + v;
-          hn::Store(hn::Load(kTag, start + at), kTag, x.h + v);
-          hn::Store(hn::Load(kTag, start + at + kLanes), kTag, x.h + v + kLanes);
+          for (int k = 0; k < states; ++k) {
+            hn::Store(hn::Load(kTag, start + at + k * width), kTag, x.h_of(k) + v);
+            hn::Store(hn::Load(kTag, start + at + k * width + kLanes), kTag, x.h_of(k) + v + kLanes);
+          }
           int first, last;
-          ahead.share(n * pairs + v / (2 * kLanes), N * pairs, &first, &last);
-          recompute(x, v, B + n, B_stride, C + n, C_stride, A2 + at, in.z.data != nullptr, steps, ahead, first, last);
-          walk_back(x, v, B + n, B_stride, C + n, C_stride, A2 + at, carry + at, dA + at, v == 0, steps);
+          ahead.share(call, calls, &first, &last);
+          recompute<states>(x, v, B + n, B_stride, C + n, C_stride, A2 + at, width, in.z.data != nullptr, steps, ahead, first, last);
+          walk_back<states>(x, v, B + n, B_stride, C + n, C_stride, A2 + at, carry + at, dA + at, width, v == 0, steps);
         }
-        for (std::int64_t t = 0; t < steps; t += kLanes) {
-          float* dB = x.dB + n * kTile + t;
-          float* dC = x.dC + n * kTile + t;
-          hn::Store(hn::Add(hn::Load(kTag, dB), sum_rows(x.pB + t * kLanes)), kTag, dB);
-          hn::Store(hn::Add(hn::Load(kTag, dC), sum_rows(x.pC + t * kLanes)), kTag, dC);
+        for (int k = 0; k < states; ++k) {
+          for (std::int64_t t = 0; t < steps; t += kLanes) {
+            float* dB = x.dB + (n + k) * kTile + t;
+            float* dC = x.dC + (n + k) * kTile + t;
+            hn::Store(hn::Add(hn::Load(kTag, dB), sum_rows(x.pB_of(k) + t * kLanes)), kTag, dB);
+            hn::Store(hn::Add(hn::Load(kTag, dC), sum_rows(x.pC_of(k) + t * kLanes)), kTag, dC);
+          }
         }
-      }
+      };
+      std::int64_t n = 0;
+      for (; n + kStates <= N; n += kStates) walk(std::integral_constant<int, kStates>(), n);
+      for (; n < N; ++n) walk(std::integral_constant<int, 1>(), n);
       end_chunk(s, in, grad, x, task.b, t0, steps, e0, chunk, dD + offset, dbias + offset);
     }
     for (std::int64_t t = 0; t < steps; ++t) {

@@ -77,7 +77,7 @@ void forward_task(const Shape& s, const Inputs<float>& in, const Outputs<float>&
       Ahead ahead(task.b, at_end ? t0 + kTile : t0, at_end ? task.first : e0 + kChunk,
                   at_end ? s.length - t0 - kTile : steps);
       ahead.add(in.u), ahead.add(in.dt), ahead.add(in.z), ahead.add(out.y);
-      constexpr int kStates = kLanes >= 16 ? 4 : 2;
+      constexpr int kStates = kManyRegisters ? 4 : 2;
       const std::int64_t calls = (chunk + kLanes - 1) / kLanes * (N / kStates + N % kStates);
       std::int64_t call = 0;
       for (std::int64_t v = 0; v < chunk; v += kLanes) {

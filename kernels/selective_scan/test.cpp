@@ -212,7 +212,7 @@ TEST(SelectiveScan, LengthZeroKeepsTheState) {
 
 TEST(SelectiveScan, ExtremeStepsStayFiniteAndRight) {
   const Case c{1, 40, 24, 4, 1, true, true, false, true};
-  for (const double dt : {100.0, 1000.0, 20.0, -20.0, -60.0, -100.0, -1000.0}) {
+  for (const double dt : {100.0, 1000.0, 1e5, 1e8, 20.0, -20.0, -60.0, -100.0, -1000.0}) {
     Tensors x = make_inputs(c);
     x[1] = at::full({c.B, c.L, c.E}, dt, at::kFloat);
     const Tensors expected = run_all(testing::leaves(x, at::kDouble), true, grad_outputs(c, at::kDouble));
