@@ -28,6 +28,7 @@ import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 
 torch.set_num_threads(options.threads)
+torch._dynamo.config.recompile_limit = 64  # at 8, the default, the later shapes of the peer run uncompiled
 torch.ops.load_library(os.path.abspath(options.library))
 hymba = torch.ops.hymba
 clock = time.process_time if options.threads == 1 else time.perf_counter
