@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "kernels/bench.h"
 #include "kernels/cuda/launches.h"
@@ -329,6 +330,7 @@ int run(const std::vector<std::string>& words) {
 }  // namespace hymba::kernels::bench
 
 int main(int argc, char** argv) {
+  hymba::settle_memory();  // as the program does
   try {
     return hymba::kernels::bench::run({argv + 1, argv + argc});
   } catch (const hymba::UserError& error) {

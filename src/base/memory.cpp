@@ -1,5 +1,6 @@
 #include "base/memory.h"
 
+#include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -23,7 +24,19 @@ std::int64_t number_in(const std::string& path) {
 
 }  // namespace
 
+void settle_memory() {
+  setenv("THP_MEM_ALLOC_ENABLE", "1", /*overwrite=*/0);
+#ifdef __GLIBC__
+  constexpr int kLargest = 256 << 20;  // bytes; a larger block is mapped by itself, and given back once it is free
+  mallopt(M_MMAP_THRESHOLD, kLargest);
+  mallopt(M_TRIM_THRESHOLD, 4 * kLargest);
+#endif
+}
+
 std::int64_t available_memory() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
   std::int64_t available = -1;
   std::ifstream meminfo("/proc/meminfo");
   for (std::string line; std::getline(meminfo, line);) {
