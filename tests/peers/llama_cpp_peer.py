@@ -38,9 +38,9 @@ def convert(sources, folder, dtype, out):
 
 
 class Model:
-    """One file, opened for up to `batch` sequences of `context` tokens; K and V in float32, or as its default is, fp16."""
+    """One file, opened for up to `batch` sequences of `context` tokens."""
 
-    def __init__(self, file, batch, context, threads, float_cache):
+    def __init__(self, file, batch, context, threads):
         import llama_cpp
         self.api = api = llama_cpp
         self.log = api.llama_log_callback(lambda level, text, data: None)
@@ -53,7 +53,6 @@ class Model:
         p.n_ctx = batch * context
         p.n_batch, p.n_ubatch, p.n_seq_max = 2048, 512, batch
         p.n_threads = p.n_threads_batch = threads
-        p.type_k = p.type_v = 0 if float_cache else 1  # GGML_TYPE_F32, GGML_TYPE_F16
         self.context = api.llama_init_from_model(self.model, p)
         if not self.context:
             sys.exit("llama.cpp has no context of %d x %d tokens for %s" % (batch, context, file))
