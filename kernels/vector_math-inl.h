@@ -50,7 +50,7 @@ HWY_INLINE void store_part(FloatVec v, float* p, std::int64_t count) {
   if (count > 0) std::memcpy(p, lanes, sizeof(float) * static_cast<std::size_t>(count));
 }
 
-// A power of two in parts: 2^(n + f), where n is a whole number of 1 / kParts. `shifted` is n + kShift, whose low bits count those.
+// A power of two in parts: 2^(n + f), where n is a multiple of kShift's last place. `shifted` is n + kShift, whose low bits count those.
 #if HWY_TARGET == HWY_AVX3
 constexpr float kShift = 393216.0f;  // 1.5 * 2^18: parts of 1/32
 // 2^(i / 32), rounded to float.

@@ -13,6 +13,7 @@ import json
 import os
 import random
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -47,7 +48,7 @@ def theirs(family, size):
 
 def ours(family, size):
     s = SHAPES[size]
-    keys = {"hidden": s["hidden"], "ffn.hidden": s["ffn"], "layers": s["layers"], "vocab": VOCAB}
+    keys = {"hidden": s["hidden"], "ffn.hidden": s["ffn"], "layers": s["layers"]}
     heads = {"attention.heads": s["heads"], "attention.kv_heads": s["heads"], "attention.head_dim": s["hidden"] // s["heads"]}
     if family == "llama":
         return "llama", {**keys, **heads}
@@ -57,6 +58,7 @@ def ours(family, size):
     heads["attention.kv_heads"] = max(1, s["heads"] // 4)
     return "9", {**keys, **heads, "layers": FALCON_LAYERS[size], "ffn.hidden": PARALLEL_FFN[size], "mamba.state": 16,
                  "attention.window": 1024, "attention.v_dim": heads["attention.head_dim"]}
+
 
 class Theirs:
     def __init__(self, args, family, size):
@@ -85,16 +87,17 @@ class Theirs:
             if times[0] > 15:
                 self.slow = tokens / times[0]
                 return self.slow
-        return tokens / sorted(times[1:])[len(times) // 2 - 1 + len(times) % 2]
+        return tokens / statistics.median_high(times[1:])
 
 
 class Ours:
     def __init__(self, args, family, size, text):
         design, keys = ours(family, size)
+        options = ["--%s=%s" % item for item in keys.items()]
         self.base = [args.program, "train", design, "--size", "quick", "--data", text, "--threads", str(args.threads), "--format", "json", "-q",
-                     "--train.batch=%d" % args.batch, "--train.length=%d" % args.length, "--train.short_part=0", "--train.short_length=0", "--train.optimizer=adamw",
-                     "--train.log_every=1", "--train.checkpoint_every=1000"] + ["--%s=%s" % item for item in keys.items() if item[0] != "vocab"]
-        show = [args.program, "show", design, "--size", "quick"] + ["--%s=%s" % item for item in keys.items()]
+                     "--train.batch=%d" % args.batch, "--train.length=%d" % args.length, "--train.short_part=0",
+                     "--train.short_length=0", "--train.optimizer=adamw", "--train.log_every=1", "--train.checkpoint_every=1000"] + options
+        show = [args.program, "show", design, "--size", "quick", "--vocab=%d" % VOCAB] + options  # train takes the tokenizer's
         text = subprocess.run(show, check=True, stdout=subprocess.PIPE, text=True).stdout
         self.parameters = int(re.search(r"parameters .*\((\d+)\)", text).group(1))
 
@@ -102,8 +105,7 @@ class Ours:
         with tempfile.TemporaryDirectory() as out:
             text = subprocess.run(self.base + ["--steps", str(steps + 2), "--out", out], check=True, stdout=subprocess.PIPE, text=True).stdout
             points = [json.loads(line) for line in text.splitlines()]
-            rates = sorted(point["tokens_per_s"] for point in points[2:] if "tokens_per_s" in point)
-            return rates[len(rates) // 2]
+            return statistics.median_high(point["tokens_per_s"] for point in points[2:] if "tokens_per_s" in point)
 
 
 def main():
