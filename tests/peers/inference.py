@@ -95,7 +95,7 @@ class Peer:
 
 
 def ours(args, folder, dtype, batch, context, products="fp32"):
-    fill = "real" if context * batch <= 4096 else "synthetic"
+    fill = "real" if context * batch <= 8192 else "synthetic"
     out = subprocess.run([args.program, "throughput", folder, "--context", str(context), "--batch", str(batch), "--dtype", dtype, "--fill", fill,
                           "--products", products, "--kv-dtype", "fp16" if dtype == "fp32" else dtype,
                           "--rounds", "1", "--steps", str(args.steps), "--threads", str(args.threads), "--format", "json", "-q"],
