@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/log.h"
+#include "base/median.h"
 #include "base/rng.h"
 #include "base/text.h"
 #include "nn/device.h"
@@ -22,12 +23,6 @@ std::vector<std::int64_t> random_ids(std::int64_t count, std::int64_t vocab) {
   for (std::int64_t i = 0; i < count; ++i)
     ids.push_back(static_cast<std::int64_t>(rng.below(static_cast<std::uint64_t>(vocab))));
   return ids;
-}
-
-double median(std::vector<double> values) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 double least(const std::vector<double>& v) { return v.empty() ? 0 : *std::min_element(v.begin(), v.end()); }

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/median.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "kernels/bench.h"
@@ -155,12 +156,11 @@ void time_row(benchmark::State& state, const Row& row, const Limits& limits) {
     times.push_back(seconds_of(run, calls));
     state.SetIterationTime(times.back() * calls);  // of the whole iteration: it decides how many there are
   }
-  std::sort(times.begin(), times.end());
-  const double median = times[times.size() / 2];
+  const double middle = median(times);
   double limit = 0;
   state.SetLabel(binding(row.work, limits, &limit));
-  state.counters["median_s"] = median;
-  state.counters["least_s"] = times.front();
+  state.counters["median_s"] = middle;
+  state.counters["least_s"] = *std::min_element(times.begin(), times.end());
   state.counters["flops"] = row.work.flops;
   state.counters["bytes"] = row.work.bytes;
   state.counters["exps"] = row.work.exps;
@@ -169,9 +169,9 @@ void time_row(benchmark::State& state, const Row& row, const Limits& limits) {
     state.counters["peak_bytes"] = peak;
     state.counters["peak_over_inputs"] = peak / run.held;
   }
-  state.counters["percent_of_limit"] = 100 * limit / median;
-  state.counters["percent_of_sgemm"] = 100 * row.work.flops / limits.sgemm / median;
-  if (limits.tf32 > 0) state.counters["percent_of_3xtf32"] = 100 * row.work.flops / (limits.tf32 / 3) / median;
+  state.counters["percent_of_limit"] = 100 * limit / middle;
+  state.counters["percent_of_sgemm"] = 100 * row.work.flops / limits.sgemm / middle;
+  if (limits.tf32 > 0) state.counters["percent_of_3xtf32"] = 100 * row.work.flops / (limits.tf32 / 3) / middle;
 }
 
 double least_seconds(const std::function<void()>& f) {

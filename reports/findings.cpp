@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/median.h"
 #include "reports/study_figures.h"
 #include "reports/study_text.h"
 
@@ -126,12 +127,11 @@ Finding heads_finding(const std::vector<Record>& records) {
       if (e.value > worst.value) worst = {e.value, e.error}, where = fmt::format("{} of layer {}", place.second == "ssm" ? "SSM" : "attention", place.first);
     }
     if (drops.empty()) continue;
-    std::sort(drops.begin(), drops.end());
-    const double median = drops[drops.size() / 2];
-    const bool agrees = above(worst) && median < worst.value / 3;
+    const double middle = median(drops);
+    const bool agrees = above(worst) && middle < worst.value / 3;
     all = all && agrees, any = any || agrees;
     text += fmt::format("{}{}: largest drop {} ({}), median {:.1f}, {} of {} removals beyond two standard errors", text.empty() ? "" : "; ", view.names.at(key), points(worst), where,
-                        100 * median, clear, drops.size());
+                        100 * middle, clear, drops.size());
   }
   if (!text.empty()) f.measured = "mean of the tasks. " + text, f.verdict = all ? "agrees" : any ? "partly" : "disagrees";
   return f;
@@ -268,9 +268,8 @@ Finding magnitude_finding(const std::vector<Record>& records) {
     }
   }
   if (layers == 0) return f;
-  std::sort(ratios.begin(), ratios.end());
   f.measured = fmt::format("means over seeds: SSM output larger in {} of {} hybrid layers of all designs (median ratio {:.2f}); SSM gate larger in {} of {}", larger, layers,
-                           ratios[ratios.size() / 2], gate_larger, gates);
+                           median(ratios), gate_larger, gates);
   const bool mixed = gate_larger > 0 && gate_larger < gates;
   f.verdict = larger >= 0.9 * layers ? (mixed ? "agrees" : "partly") : larger <= 0.5 * layers ? "disagrees" : "partly";
   return f;

@@ -1,10 +1,11 @@
-// Reads every #include of the project against tests/layers.txt.
+// Reads the sources and pages of the project: every #include against tests/layers.txt, every test, every link.
 #include <gtest/gtest.h>
 
 #include <filesystem>
 #include <map>
 #include <regex>
 #include <sstream>
+#include <utility>
 
 #include "base/files.h"
 #include "base/text.h"
@@ -85,6 +86,27 @@ TEST(Layers, EveryTestIsBuilt) {
   }
   EXPECT_GT(tests.size(), 20u);
   for (const auto& name : tests) EXPECT_NE(lists.find(name), std::string::npos) << name << " is in no CMakeLists.txt";
+}
+
+// Pages that the documentation shows or names must be there: links and pictures beside the page, scripts of tests/.
+TEST(Documentation, LinksLeadSomewhere) {
+  const std::regex link("\\]\\(([^)#:]+)(#[^)]*)?\\)"), script("`(tests/[A-Za-z0-9_/]+\\.(py|sh))");
+  int checked = 0;
+  const auto check = [&](const fs::path& page) {
+    const auto text = read_file(page);
+    for (const auto& [pattern, base] : {std::pair(link, page.parent_path()), std::pair(script, kRoot)}) {
+      for (std::sregex_iterator it(text.begin(), text.end(), pattern), end; it != end; ++it, ++checked) {
+        EXPECT_TRUE(fs::exists(base / (*it)[1].str())) << fs::relative(page, kRoot) << " names " << (*it)[1].str();
+      }
+    }
+  };
+  check(kRoot / "README.md");
+  for (const char* top : {"docs", "src", "ablations", "kernels", "eval", "reports", "tests"}) {
+    for (const auto& entry : fs::recursive_directory_iterator(kRoot / top)) {
+      if (entry.path().extension() == ".md") check(entry.path());
+    }
+  }
+  EXPECT_GT(checked, 20);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/median.h"
 #include "base/rng.h"
 #include "base/text.h"
 
@@ -189,6 +190,12 @@ TEST(Text, RangesAndTheirErrors) {
 TEST(Error, NearestWord) {
   EXPECT_EQ(nearest("attention.windw", {"attention.window", "mamba.state"}), "attention.window");
   EXPECT_EQ(nearest("zzz", {"attention.window"}), "");
+}
+
+TEST(Median, OddEvenNone) {
+  EXPECT_DOUBLE_EQ(median({3, 1, 2}), 2);
+  EXPECT_DOUBLE_EQ(median({10, 1, 4, 2}), 3);
+  EXPECT_DOUBLE_EQ(median({}), 0);
 }
 
 }  // namespace

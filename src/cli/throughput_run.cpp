@@ -62,8 +62,10 @@ void measure_rows(std::vector<ThroughputRow>& rows, const ThroughputOptions& opt
     probes.emplace_back(speed);
   }
   for (int r = 0; r < rounds; ++r) {
-    for (std::size_t i = 0; i < rows.size(); ++i) {
+    for (std::size_t n = 0; n < rows.size(); ++n) {
       throw_if_interrupted();
+      // Each round starts at another row: what comes first or behind a large row has a cost.
+      const std::size_t i = (n + static_cast<std::size_t>(r) * rows.size() / static_cast<std::size_t>(rounds)) % rows.size();
       auto& row = rows[i];
       std::unique_ptr<LanguageModel> made;
       if (!row.model) made = make_model(*row.design, options);
