@@ -1,6 +1,6 @@
-// Vector over channels; a task is one span of one sequence and kBlock channels, walked in tiles of kTile steps. Each
-// vector's column of inputs, with the W - 1 before it, is first copied to a window in scratch, where every tap reads
-// it.
+// Vector over channels; a task is one span of one sequence and kBlock channels. Forward takes neighbouring blocks
+// together, row by row. Backward walks tiles of kTile steps: each vector's column of inputs, with the W - 1 before it, is
+// copied to a window in scratch, where every tap reads it.
 #include "kernels/targets.h"
 //
 #include <hwy/aligned_allocator.h>
@@ -24,6 +24,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 using namespace kernels::HWY_NAMESPACE;  // NOLINT
 
 constexpr FloatTag kTag;
+constexpr std::int64_t kWide = 8 * kBlock;  // channels that forward takes together
 
 struct Task {
   std::int64_t b, span, begin, end;  // steps [begin, end) of sequence b
@@ -36,11 +37,11 @@ Task make_task(const Shape& s, std::int64_t index) {
           s.span_step(span + 1),        first, std::min(kBlock, s.channels - first)};
 }
 
-// weight [channels, W] -> [W, kBlock] in scratch, zeros behind the last channel.
-void load_taps(const Shape& s, const float* weight, const Task& task, float* taps) {
-  std::fill(taps, taps + s.taps * kBlock, 0.0f);
+// weight [channels, W] -> [W, width] in scratch, zeros behind the last channel.
+void load_taps(const Shape& s, const float* weight, const Task& task, std::int64_t width, float* taps) {
+  std::fill(taps, taps + s.taps * width, 0.0f);
   for (std::int64_t e = 0; e < task.channels; ++e) {
-    for (std::int64_t k = 0; k < s.taps; ++k) taps[k * kBlock + e] = weight[(task.first + e) * s.taps + k];
+    for (std::int64_t k = 0; k < s.taps; ++k) taps[k * width + e] = weight[(task.first + e) * s.taps + k];
   }
 }
 
@@ -71,40 +72,35 @@ HWY_INLINE FloatVec before_silu(FloatVec y, FloatVec dy) {
   return hn::Mul(dy, hn::Mul(sig, hn::MulAdd(y, hn::Sub(one, sig), one)));
 }
 
+// Row by row, so that memory is read and written in runs; the taps of all channels stay in the L1 cache, and so do the
+// W - 1 rows before.
 template <int kTaps>
-void forward_task(const Shape& s, const Inputs<float>& in, const Outputs<float>& out, const Task& task,
-                  float* scratch) {
-  const std::int64_t before = s.taps - 1;
-  float* taps = scratch;
-  float* carry = taps + s.taps * kBlock;    // [kBlock / kLanes, W - 1, kLanes]: the inputs before the tile
-  float* window = carry + before * kBlock;  // [W - 1 + kTile, kLanes]
-  load_taps(s, in.weight, task, taps);
-  for (std::int64_t v = 0; v < task.channels; v += kLanes) {
-    for (std::int64_t i = 0; i < before; ++i) {
-      hn::Store(load_input(s, in, task.b, task.begin + i - before, task.first + v, task.channels - v), kTag,
-                carry + before * v + i * kLanes);
-    }
-  }
-  for (std::int64_t t0 = task.begin; t0 < task.end; t0 += kTile) {
-    const std::int64_t steps = std::min(kTile, task.end - t0);
+void forward_task(const Shape& s, const Inputs<float>& in, const Outputs<float>& out, const Task& task, float* taps) {
+  const std::int64_t before = s.taps - 1, number = kTaps ? kTaps : s.taps;
+  load_taps(s, in.weight, task, kWide, taps);
+  for (std::int64_t t = task.begin; t < task.end; ++t) {
+    const bool inside = t >= before;  // else the taps reach into the state
+    const float* x = in.x.row(task.b, inside ? t - before : 0) + task.first;
+    float* y_row = out.y.row(task.b, t) + task.first;
     for (std::int64_t v = 0; v < task.channels; v += kLanes) {
       const std::int64_t e = task.first + v, count = task.channels - v;
-      const FloatVec bias = in.bias ? load_part(in.bias + e, count) : hn::Zero(kTag);
-      std::copy(carry + before * v, carry + before * (v + kLanes), window);
-      for (std::int64_t t = 0; t < steps; ++t) {
-        hn::Store(load_part(in.x.row(task.b, t0 + t) + e, count), kTag, window + (before + t) * kLanes);
-        FloatVec y = convolve<kTaps>(window + t * kLanes, taps + v, bias, s.taps);
-        if (s.silu) y = hn::Mul(y, sigmoid(y));
-        store_part(y, out.y.row(task.b, t0 + t) + e, count);
+      FloatVec y = in.bias ? load_part(in.bias + e, count) : hn::Zero(kTag);
+#pragma GCC unroll 4
+      for (std::int64_t k = 0; k < number; ++k) {
+        const FloatVec input = HWY_LIKELY(inside) ? load_part(x + k * in.x.row_stride + v, count)
+                                                  : load_input(s, in, task.b, t - before + k, e, count);
+        y = hn::MulAdd(input, hn::Load(kTag, taps + k * kWide + v), y);
       }
-      std::copy(window + steps * kLanes, window + (steps + before) * kLanes, carry + before * v);
+      if (s.silu) y = hn::Mul(y, sigmoid(y));
+      store_part(y, y_row + v, count);
     }
   }
   if (task.span + 1 < s.spans) return;
-  for (std::int64_t v = 0; v < task.channels; v += kLanes) {
-    for (std::int64_t i = 0; i < before; ++i) {
-      store_part(hn::Load(kTag, carry + before * v + i * kLanes),
-                 out.state + (task.b * before + i) * s.channels + task.first + v, task.channels - v);
+  for (std::int64_t i = 0; i < before; ++i) {
+    float* row = out.state + (task.b * before + i) * s.channels + task.first;
+    for (std::int64_t v = 0; v < task.channels; v += kLanes) {
+      const std::int64_t count = task.channels - v;
+      store_part(load_input(s, in, task.b, task.end + i - before, task.first + v, count), row + v, count);
     }
   }
 }
@@ -141,7 +137,7 @@ void backward_task(const Shape& s, const Inputs<float>& in, const Gradients<floa
   float* carry = dbias + kBlock;            // [kBlock / kLanes, W - 1, kLanes]: first gradients of the tile behind
   float* window = carry + before * kBlock;  // [W - 1 + kTile, kLanes]: inputs
   float* g = window + (before + kTile) * kLanes;  // [kTile + W - 1, kLanes]: gradients before silu
-  load_taps(s, in.weight, task, taps);
+  load_taps(s, in.weight, task, kBlock, taps);
   std::fill(dtaps, window, 0.0f);
   gradients_behind(s, in, grad, task, taps, carry);
   const auto final_row = [&](std::int64_t i) { return grad.final_state + (b * before + i) * s.channels; };
@@ -211,10 +207,13 @@ void backward_task(const Shape& s, const Inputs<float>& in, const Gradients<floa
 
 void forward_tasks(const Shape& s, const Inputs<float>& in, const Outputs<float>& out, std::int64_t begin,
                    std::int64_t end) {
-  auto scratch = hwy::AllocateAligned<float>(2 * s.taps * kBlock + (s.taps + kTile) * kLanes);
-  for (std::int64_t i = begin; i < end; ++i) {
-    const Task task = make_task(s, i);
-    s.taps == 4 ? forward_task<4>(s, in, out, task, scratch.get()) : forward_task<0>(s, in, out, task, scratch.get());
+  auto taps = hwy::AllocateAligned<float>(s.taps * kWide);
+  for (std::int64_t i = begin; i < end;) {
+    Task task = make_task(s, i);
+    const std::int64_t blocks = std::min({kWide / kBlock, end - i, s.blocks() - task.first / kBlock});
+    task.channels = std::min(blocks * kBlock, s.channels - task.first);
+    s.taps == 4 ? forward_task<4>(s, in, out, task, taps.get()) : forward_task<0>(s, in, out, task, taps.get());
+    i += blocks;
   }
 }
 
