@@ -65,6 +65,7 @@ HWY_INLINE FloatVec dot_products(const T* rows, std::int64_t row_stride, std::in
   static_assert(kRows * kCols == kLanes);
   constexpr int kGroup = kRows < 4 ? kRows : 4;
   constexpr int kGroups = kRows / kGroup;
+  constexpr int kAhead = 1024;  // bytes: one vector waits for memory alone, and the hardware fetches too few lines ahead
   constexpr int kSums = kLanes / (kGroup * kCols) < 4 ? static_cast<int>(kLanes) / (kGroup * kCols) : 4;
   const FloatTag d;
   HWY_ALIGN float lanes[kLanes * kLanes];
@@ -86,6 +87,7 @@ HWY_INLINE FloatVec dot_products(const T* rows, std::int64_t row_stride, std::in
       for (int c = 0; c < kCols; ++c) v[c] = load_x(x + c * x_stride + i);
 #pragma GCC unroll 16
       for (int r = 0; r < kGroup; ++r) {
+        if (kCols == 1) __builtin_prefetch(reinterpret_cast<const char*>(row[r] + i) + kAhead, 0, 2);
         const FloatVec w = load_row(row[r] + i);
 #pragma GCC unroll 16
         for (int c = 0; c < kCols; ++c) sum[r][c][s] = hn::MulAdd(w, v[c], sum[r][c][s]);
