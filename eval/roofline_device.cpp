@@ -8,10 +8,10 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
-#include <array>
 #include <vector>
 
 #include "base/log.h"
+#include "base/median.h"
 #include "eval/roofline.h"
 #include "kernels/cuda/launches.h"
 #include "kernels/decode_attention/op.h"
@@ -30,7 +30,7 @@ constexpr double kMostBytes = 256e6;  // of a measurement: far beyond the caches
 template <class F>
 double usual_rate(double least, const F& f) {
   f();
-  std::array<double, 9> rates{};
+  std::vector<double> rates(9);
   for (double& rate : rates) {
     const Stopwatch watch;
     int calls = 0;
@@ -40,8 +40,7 @@ double usual_rate(double least, const F& f) {
     } while (watch.seconds() < least);
     rate = calls / watch.seconds();
   }
-  std::nth_element(rates.begin(), rates.begin() + 4, rates.end());
-  return rates[4];
+  return median(rates);
 }
 
 // The best of nine on a GPU, which takes calls faster than it runs them: 20 at a time.
