@@ -134,29 +134,38 @@ double check(const Differentiable& d, const Tensors& inputs, const Tensors& up, 
   return worst;
 }
 
+void add_row(const std::function<Differentiable()>& make, const std::string& op, const std::string& name, const Work& work, bool backward,
+             std::vector<Row>* rows) {
+  const auto prepare = [make, backward] {
+    const auto d = std::make_shared<Differentiable>(make());
+    const auto x = std::make_shared<Tensors>(backward ? leaves(d->inputs) : d->inputs);
+    Tensors up;
+    for (const at::Tensor& y : d->f(d->inputs)) up.push_back(random(y.sizes()));
+    Run run;
+    run.tolerance = d->tolerance;
+    run.given = bytes_of(d->inputs) + (backward ? bytes_of(up) : 0);
+    run.held = backward ? 2 * run.given : run.given + bytes_of(up);
+    run.error = [=] { return check(*d, d->inputs, up, backward); };
+    run.time = [=] {
+      const c10::AutoGradMode grad(backward);
+      backward ? run_both(*d, *x, up) : d->f(*x);
+    };
+    return run;
+  };
+  rows->push_back({op, name + (backward ? "/forward_backward" : "/forward"), work, prepare});
+}
+
 }  // namespace
 
 void add(const std::function<Differentiable()>& make, const std::string& op, const std::string& name, Work forward,
          Work both, std::vector<Row>* rows) {
-  for (const bool backward : {false, true}) {
-    const auto prepare = [make, backward] {
-      const auto d = std::make_shared<Differentiable>(make());
-      const auto x = std::make_shared<Tensors>(backward ? leaves(d->inputs) : d->inputs);
-      Tensors up;
-      for (const at::Tensor& y : d->f(d->inputs)) up.push_back(random(y.sizes()));
-      Run run;
-      run.tolerance = d->tolerance;
-      run.given = bytes_of(d->inputs) + (backward ? bytes_of(up) : 0);
-      run.held = backward ? 2 * run.given : run.given + bytes_of(up);
-      run.error = [=] { return check(*d, d->inputs, up, backward); };
-      run.time = [=] {
-        const c10::AutoGradMode grad(backward);
-        backward ? run_both(*d, *x, up) : d->f(*x);
-      };
-      return run;
-    };
-    rows->push_back({op, name + (backward ? "/forward_backward" : "/forward"), backward ? both : forward, prepare});
-  }
+  add_row(make, op, name, forward, false, rows);
+  add_row(make, op, name, both, true, rows);
+}
+
+void add_forward(const std::function<Differentiable()>& make, const std::string& op, const std::string& name, Work forward,
+                 std::vector<Row>* rows) {
+  add_row(make, op, name, forward, false, rows);
 }
 
 }  // namespace hymba::kernels::bench

@@ -15,6 +15,7 @@ using Tensors = std::vector<at::Tensor>;
 // Of one run, by counting what the definition needs: every input read and every output written once.
 struct Work {
   double flops = 0, bytes = 0, exps = 0;
+  double pair_flops = 0;  // of the flops: products of pairs of bf16, two multiply-adds a lane and instruction
 };
 
 // The error is the largest of all outputs, relative to each one's largest value; above `tolerance` nothing is timed.
@@ -74,7 +75,10 @@ struct Differentiable {
   std::vector<int> compared;  // gradients that a slice gives whole (all if there is no slice)
   double tolerance = 3e-5;
 };
+// A row of the forward pass, and one of both passes.
 void add(const std::function<Differentiable()>& make, const std::string& op, const std::string& name, Work forward,
          Work both, std::vector<Row>* rows);
+void add_forward(const std::function<Differentiable()>& make, const std::string& op, const std::string& name, Work forward,
+                 std::vector<Row>* rows);
 
 }  // namespace hymba::kernels::bench

@@ -132,7 +132,7 @@ std::vector<Row> chosen_rows(const Options& o) {
 }
 
 const char* binding(const Work& w, const Limits& l, double* seconds) {
-  const double by_flops = w.flops / l.fma, by_exps = w.exps / l.exp, by_bytes = w.bytes / l.bandwidth();
+  const double by_flops = (w.flops - w.pair_flops / 2) / l.fma, by_exps = w.exps / l.exp, by_bytes = w.bytes / l.bandwidth();
   *seconds = std::max({by_flops, by_exps, by_bytes});
   return *seconds == by_flops ? "fma" : *seconds == by_exps ? "exp" : "memory";
 }

@@ -79,4 +79,13 @@ std::string active_isa() {
   return active();
 }
 
+bool multiplies_bf16() {
+#if defined(__x86_64__)
+  static const bool present = __builtin_cpu_supports("avx512bf16") != 0;
+  return present && active_isa() == "avx512";
+#else
+  return false;
+#endif
+}
+
 }  // namespace hymba::kernels

@@ -18,4 +18,7 @@ void force_isa(const std::string& level);
 // Applies HYMBA_ISA once; parallel_tasks() calls it, so that no kernel starts on another level.
 void prepare_isa();
 
+// The processor multiplies pairs of bf16 (AVX-512 BF16), and the level in use is AVX-512's.
+bool multiplies_bf16();
+
 }  // namespace hymba::kernels

@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/bf16_pairs-inl.h"
 #include "kernels/vector_math-inl.h"
 
 #ifndef HYMBA_UNROLL
@@ -58,8 +59,8 @@ HWY_INLINE void for_blocks(std::int64_t n, const Block& block) {
   if (i < n) block.template run<1>(i);
 }
 
-// out[key][T] = sum over i of x_T[i][T] * rows[key * stride + i].
-template <std::size_t NV>
+// out[key][T] = sum over i of x_T[i][T] * rows[key * stride + i]. kPairs: elements of x_T and rows are pairs of features.
+template <std::size_t NV, bool kPairs>
 struct Products {
   const float* x_T;
   std::int64_t features;
@@ -85,7 +86,7 @@ struct Products {
       for (std::size_t i = 0; i < M; ++i) {
         const FloatVec k = hn::Set(d, r[static_cast<std::int64_t>(i) * stride + p]);
         HYMBA_UNROLL
-        for (std::size_t j = 0; j < NV; ++j) sum[i][j] = hn::MulAdd(x[j], k, sum[i][j]);
+        for (std::size_t j = 0; j < NV; ++j) sum[i][j] = add_product<kPairs>(k, x[j], sum[i][j]);
       }
     }
     HYMBA_UNROLL
@@ -96,14 +97,15 @@ struct Products {
   }
 };
 
-template <std::size_t NV>
+template <std::size_t NV, bool kPairs = false>
 HWY_INLINE void products(const float* x_T, std::int64_t features, const float* rows, std::int64_t stride,
                          std::int64_t keys, float* out) {
-  for_blocks<kBlockRows<NV>>(keys, Products<NV>{x_T, features, rows, stride, out});
+  for_blocks<kBlockRows<NV>>(keys, Products<NV, kPairs>{x_T, features, rows, stride, out});
 }
 
-// sum_T[i][T] = sum_T * alpha + sum over keys of weights[key][T] * rows[key * stride + i].
-template <std::size_t NV>
+// sum_T[i][T] = sum_T * alpha + sum over keys of weights[key][T] * rows[key * stride + i]. kPairs: elements of weights and rows
+// are pairs of keys.
+template <std::size_t NV, bool kPairs>
 struct Accumulate {
   const float* weights;
   std::int64_t keys;
@@ -131,7 +133,7 @@ struct Accumulate {
       for (std::size_t i = 0; i < M; ++i) {
         const FloatVec v = hn::Set(d, r[i]);
         HYMBA_UNROLL
-        for (std::size_t j = 0; j < NV; ++j) sum[i][j] = hn::MulAdd(w[j], v, sum[i][j]);
+        for (std::size_t j = 0; j < NV; ++j) sum[i][j] = add_product<kPairs>(v, w[j], sum[i][j]);
       }
     }
     HYMBA_UNROLL
@@ -142,10 +144,10 @@ struct Accumulate {
   }
 };
 
-template <std::size_t NV>
+template <std::size_t NV, bool kPairs = false>
 HWY_INLINE void accumulate(const float* weights, std::int64_t keys, const float* rows, std::int64_t stride,
                            std::int64_t features, float* sum_T, const FloatVec* alpha) {
-  for_blocks<kBlockRows<NV>>(features, Accumulate<NV>{weights, keys, rows, stride, sum_T, alpha});
+  for_blocks<kBlockRows<NV>>(features, Accumulate<NV, kPairs>{weights, keys, rows, stride, sum_T, alpha});
 }
 
 using FourTag = hn::CappedTag<float, 4>;

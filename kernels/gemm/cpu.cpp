@@ -6,7 +6,6 @@
 #include <algorithm>
 
 #include "kernels/gemm/kernel.h"
-#include "kernels/isa.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/gemm/cpu.cpp"
@@ -14,6 +13,7 @@
 // Must come after foreach_target.h, which includes this file once an instruction set.
 #include <hwy/highway.h>
 
+#include "kernels/bf16_pairs-inl.h"
 #include "kernels/dot_products-inl.h"
 #include "kernels/tile_products-inl.h"
 
@@ -35,18 +35,6 @@ struct Panel {
   std::int64_t a_row, a_step, b_row, c_row, steps, columns;
   bool add, add_last;  // C's numbers start the sums, or are added to them (long sums lose less)
 };
-
-// sum + x * v; of pairs of bf16: sum + x[0] * v[0] + x[1] * v[1]. The instruction is newer than Highway's AVX-512 level.
-template <bool kPairs>
-HWY_INLINE FloatVec add_product(FloatVec x, FloatVec v, FloatVec sum) {
-#if HWY_TARGET == HWY_AVX3
-  if constexpr (kPairs) {
-    asm("vdpbf16ps %2, %1, %0" : "+v"(sum.raw) : "v"(v.raw), "v"(x.raw));
-    return sum;
-  }
-#endif
-  return hn::MulAdd(x, v, sum);
-}
 
 template <int NV, bool kPairs>
 struct Block {
@@ -222,15 +210,6 @@ HWY_EXPORT(transpose_tasks);
 
 void cpu(const Shape& s, const float* a, const float* b, float* c, std::int64_t begin, std::int64_t end) {
   HWY_DYNAMIC_DISPATCH(product_tasks)(s, a, b, c, begin, end);
-}
-
-bool multiplies_bf16() {
-#if defined(__x86_64__)
-  static const bool present = __builtin_cpu_supports("avx512bf16") != 0;
-  return present && active_isa() == "avx512";
-#else
-  return false;
-#endif
 }
 
 void panels(const Panels& p, const float* a, const void* b, float* c, std::int64_t begin, std::int64_t end) {

@@ -32,14 +32,13 @@ struct Panels {
   Storage storage = Storage::kFloat;
   std::int64_t task_rows = 0;
   // A "float" of A and of a transposed B is a pair of bf16, whose products are added in float32 (K counts pairs). Only where
-  // multiplies_bf16().
+  // multiplies_bf16() (isa.h).
   bool bf16_pairs = false;
 
   std::int64_t row_tasks() const { return (shape.M + task_rows - 1) / task_rows; }
   std::int64_t tasks() const { return row_tasks() * ((shape.N + kPanel - 1) / kPanel); }
 };
 
-bool multiplies_bf16();  // the kernels in use are AVX-512's, and the processor has AVX-512 BF16
 void panels(const Panels& p, const float* a, const void* b, float* c, std::int64_t begin, std::int64_t end);
 
 // out[j][i] = in[i][j] for columns j of tasks [begin, end), kPanel columns a task; rows of `in` are dense, out is [columns][rows].

@@ -11,6 +11,7 @@
 #include "kernels/access.h"
 #include "kernels/check.h"
 #include "kernels/gemm/kernel.h"
+#include "kernels/isa.h"
 #include "kernels/parallel.h"
 #include "kernels/storage_of.h"
 #include "kernels/widen.h"
@@ -147,8 +148,6 @@ bool prefers_own_gemm(const at::Tensor& x, const at::Tensor& weight) {
   static const bool chosen = own_gemm();
   return chosen && x.is_cpu() && x.scalar_type() == at::kFloat && x.numel() > 8 * x.size(-1);
 }
-
-bool multiplies_bf16() { return gemm::multiplies_bf16(); }
 
 void linear_out(const at::Tensor& y, const at::Tensor& x, const at::Tensor& weight, bool add, bool round) {
   const c10::AutoGradMode no_gradient(false);

@@ -11,11 +11,8 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight_OI, const at::Te
 
 // y_BO = x_BI weight_OI^T, plus what y_BO holds where `add`; no gradients. Rows may be strided, last axes are dense; the weight
 // is float32, bfloat16 or float16 (widened while it is packed). round: x is rounded to bfloat16, which the weight must be, and
-// sums are in float32: twice as fast where multiplies_bf16(), the same elsewhere and no faster.
+// sums are in float32: twice as fast where multiplies_bf16() (isa.h), the same elsewhere and no faster.
 void linear_out(const at::Tensor& y_BO, const at::Tensor& x_BI, const at::Tensor& weight_OI, bool add = false, bool round = false);
-
-// The processor multiplies pairs of bf16 (AVX-512 BF16) and the kernels in use are AVX-512's.
-bool multiplies_bf16();
 
 // Whether a model's layer takes these in place of the library's gemm: more than 8 rows of float32 on a CPU, unless the environment
 // says HYMBA_GEMM=library.

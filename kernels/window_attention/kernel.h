@@ -26,7 +26,29 @@ struct Args {
   std::int64_t chunks = 1;  // the queries of one (batch, KV head) are cut into this many backward tasks
   T* partial = nullptr;     // partial_floats(): each task's sums of dk and dv; only where chunks > 1
 
+  float* pairs = nullptr;  // PairLayout::floats(), filled by cpu_round(): the forward pass multiplies in bf16; null: in float32
+
   std::int64_t key_position(std::int64_t j) const { return j < prefix ? j : j + key_gap; }
+};
+
+// k and v as pairs of bf16, of each (batch, KV head) one behind the other: S rows of pairs of features, then rows of pairs of keys. Those
+// are of positions 2 i and 2 i + 1, prefix and window apart, so that a block of keys that ends at an even position ends with a pair.
+struct PairLayout {
+  std::int64_t keys, split, gap, k_width, v_width;  // keys below `split` are at position j, others at j + gap; floats of a row
+
+  explicit PairLayout(const Args<float>& a)
+      : keys(a.S),
+        split(a.window < 0 && a.key_gap == 0 ? 0 : a.prefix < a.S ? a.prefix : a.S),
+        gap(a.key_gap),
+        k_width((a.P + 31) / 32 * 16),
+        v_width((a.V + 15) / 16 * 16) {}
+
+  std::int64_t offset(std::int64_t key) const { return key < split ? 0 : gap; }
+  // The row of v's pairs that holds the key; behind the last key: the number of rows.
+  std::int64_t v_row(std::int64_t key) const { return key < split ? key / 2 : (key + gap) / 2 - (split + gap) / 2 + (split + 1) / 2; }
+  std::int64_t v_rows() const { return keys == 0 ? 0 : v_row(keys - 1) + 1; }
+  std::int64_t head_floats() const { return keys * k_width + v_rows() * v_width; }
+  std::int64_t floats(const Args<float>& a) const { return a.B * a.K * head_floats(); }
 };
 
 // reference.cpp: the definition.
@@ -39,6 +61,9 @@ inline std::int64_t row_tasks(const Args<float>& a) { return (a.L * (a.H / a.K) 
 inline std::int64_t forward_tasks(const Args<float>& a) { return a.B * a.K * row_tasks(a); }
 inline std::int64_t backward_tasks(const Args<float>& a) { return a.B * a.K * a.chunks; }
 std::int64_t partial_floats(const Args<float>& a);
+inline constexpr std::int64_t kRoundedKeys = 256;  // a task of cpu_round(), of one (batch, KV head)
+inline std::int64_t round_tasks(const Args<float>& a) { return a.B * a.K * ((a.S + kRoundedKeys - 1) / kRoundedKeys); }
+void cpu_round(const Args<float>& a, std::int64_t begin, std::int64_t end);
 void cpu_forward(const Args<float>& a, std::int64_t begin, std::int64_t end);
 void cpu_backward(const Args<float>& a, std::int64_t begin, std::int64_t end);
 // Adds the chunks' partial sums, in order, for keys [begin, end) of the B*S*K key rows; only where chunks > 1.

@@ -9,6 +9,7 @@
 
 #include "kernels/check.h"
 #include "kernels/cuda/launches.h"
+#include "kernels/isa.h"
 #include "kernels/parallel.h"
 #include "kernels/window_attention/kernel.h"
 #include "kernels/widen.h"
@@ -63,7 +64,7 @@ Args<T> args_of(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, c
   return a;
 }
 
-void run_forward(Args<double>& a, const at::Tensor&) { reference_forward(a); }
+void run_forward(Args<double>& a, const at::Tensor&, bool) { reference_forward(a); }
 
 // Time of `per_pair` multiply-adds, at about 20 a nanosecond, for each pair of one task's rows and the keys they visit.
 double task_nanoseconds(const Args<float>& a, std::int64_t rows, std::int64_t per_pair) {
@@ -71,8 +72,14 @@ double task_nanoseconds(const Args<float>& a, std::int64_t rows, std::int64_t pe
   return static_cast<double>(rows * seen) * static_cast<double>(per_pair + 16) / 20.0;
 }
 
-void run_forward(Args<float>& a, const at::Tensor& q) {
+void run_forward(Args<float>& a, const at::Tensor& q, bool bf16_products) {
   if (on_device(q)) return launch(kOp, q, device_launches()->attention_forward, a);
+  at::Tensor pairs;
+  if (bf16_products) {
+    pairs = at::empty({PairLayout(a).floats(a)}, q.options());
+    a.pairs = pairs.data_ptr<float>();
+    parallel_tasks(round_tasks(a), [&](std::int64_t begin, std::int64_t end) { cpu_round(a, begin, end); });
+  }
   const std::int64_t rows = std::min(kTaskRows, a.L * (a.H / a.K));
   parallel_tasks(forward_tasks(a), grain_for(task_nanoseconds(a, rows, a.P + a.V)),
                  [&](std::int64_t begin, std::int64_t end) { cpu_forward(a, begin, end); });
@@ -129,7 +136,7 @@ at::Tensor forward_pass(const at::Tensor& q_in, const at::Tensor& k_in, const at
   AT_DISPATCH_FLOATING_TYPES(q.scalar_type(), kOp, [&] {
     auto a = args_of<scalar_t>(q, k, v, options);
     a.out = o.data_ptr<scalar_t>(), a.lse = lse->data_ptr<scalar_t>();
-    run_forward(a, q);
+    run_forward(a, q, options.bf16_products);
   });
   return o;
 }
@@ -171,7 +178,11 @@ at::Tensor window_attention(const at::Tensor& q_BLHP, const at::Tensor& k_BSKP, 
   if (is_bfloat16(q_BLHP)) return narrow(window_attention(widen(q_BLHP), widen(k_BSKP), widen(v_BSKV), options));
   check(q_BLHP, k_BSKP, v_BSKV, options);
   at::Tensor lse;
-  if (!needs_gradient({&q_BLHP, &k_BSKP, &v_BSKV})) return forward_pass(q_BLHP, k_BSKP, v_BSKV, options, &lse);
+  const bool differentiable = needs_gradient({&q_BLHP, &k_BSKP, &v_BSKV});
+  require(!options.bf16_products || (multiplies_bf16() && !differentiable && q_BLHP.is_cpu() && q_BLHP.scalar_type() == at::kFloat),
+          "[{}] bf16_products: expected float32 on a CPU with AVX-512 BF16 and no gradients, got {}{}", kOp, describe(q_BLHP),
+          differentiable ? " with gradients" : "");
+  if (!differentiable) return forward_pass(q_BLHP, k_BSKP, v_BSKV, options, &lse);
   return WindowAttention::apply(q_BLHP, k_BSKP, v_BSKV, options);
 }
 

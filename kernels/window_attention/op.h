@@ -15,6 +15,9 @@ struct WindowAttentionOptions {
       -1;                    // position of query 0; query i is at q_start + i. -1: the queries are the last L positions
   std::int64_t key_gap = 0;  // key j is at position j for j < prefix, else at j + key_gap (a cache that dropped keys)
   double scale = 0;          // 0: 1/sqrt(P)
+  // q, k, v and the weights of the softmax are rounded to bf16 and sums are in float32. float32 on a CPU without gradients, and only
+  // where multiplies_bf16() (isa.h).
+  bool bf16_products = false;
 };
 
 // q_BLHP [B,L,H,P], k_BSKP [B,S,K,P], v_BSKV [B,S,K,Vd]; H % K == 0; query head h reads KV head h / (H/K).

@@ -3,11 +3,14 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <c10/core/GradMode.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <limits>
 
+#include "base/error.h"
+#include "kernels/isa.h"
 #include "kernels/testing.h"
 #include "kernels/window_attention/cases.h"
 #include "kernels/window_attention/op.h"
@@ -83,6 +86,87 @@ TEST(WindowAttention, MatchesReferenceWithAllGradients) {
       }
     });
   }
+}
+
+// As plain(), with q (scaled, for weights in base 2), k, v and the weights rounded to bf16: what bf16_products computes where a row's
+// keys are one block.
+at::Tensor plain_in_bf16(const Tensors& x, const WindowAttentionOptions& o) {
+  const auto rounded = [](const at::Tensor& t) { return t.to(at::kFloat).to(at::kBFloat16).to(at::kDouble); };
+  const double scale = 1.44269504088896341 / std::sqrt(static_cast<double>(x[0].size(3)));
+  const std::int64_t group = x[0].size(2) / x[1].size(2), L = x[0].size(1);
+  const auto heads = [&](const at::Tensor& t) { return rounded(t).repeat_interleave(group, 2).transpose(1, 2); };
+  const at::Tensor at = at::arange(L), distance = at.unsqueeze(1) - at.unsqueeze(0);
+  at::Tensor hidden = distance < 0;
+  if (o.window >= 0) hidden = hidden.logical_or((distance >= o.window).logical_and(at >= o.prefix));
+  const at::Tensor scores = rounded(x[0] * scale).transpose(1, 2).matmul(heads(x[1]).transpose(2, 3));
+  const at::Tensor masked = scores.masked_fill(hidden, -std::numeric_limits<double>::infinity());
+  const at::Tensor weights = (masked - masked.amax(-1, true)).exp2();
+  return (rounded(weights).matmul(heads(x[2])) / weights.sum(-1, true)).transpose(1, 2);
+}
+
+TEST(WindowAttention, Bf16ProductsRoundWhatTheyMultiply) {
+  const c10::NoGradGuard no_grad;
+  bool ran = false;
+  for (const Case& c : window_attention_detail::test_cases()) {
+    const Tensors x = make_inputs(c);
+    WindowAttentionOptions options = options_of(c);
+    const at::Tensor exact = window_attention(x[0].to(at::kDouble), x[1].to(at::kDouble), x[2].to(at::kDouble), options);
+    options.bf16_products = true;
+    testing::for_each_isa([&] {
+      if (!multiplies_bf16()) return;
+      ran = true;
+      const testing::NanMemory nan;
+      const at::Tensor o = window_attention(x[0].to(at::kFloat), x[1].to(at::kFloat), x[2].to(at::kFloat), options);
+      expect_close(c.name(), o, exact, 2e-2);
+      EXPECT_GT(testing::relative_error(o, exact), 1e-5) << c.name() << ": nothing was rounded";
+      // A weight next to the middle of two bf16 may be rounded the other way.
+      if (c.L <= 64) expect_close(c.name() + " step by step", o, plain_in_bf16(x, options), 1e-3);
+    });
+  }
+  if (!ran) GTEST_SKIP() << "this processor has no AVX-512 BF16";
+}
+
+TEST(WindowAttention, Bf16ProductsOfARowDoNotDependOnTheRowsBeside) {
+  const c10::NoGradGuard no_grad;
+  if (!multiplies_bf16()) GTEST_SKIP() << "this processor has no AVX-512 BF16";
+  for (const Case& c : {Case{2, 131, 4, 2, 64, 32, 40, 7}, Case{1, 300, 4, 4, 32, 16}, Case{1, 457, 2, 1, 33, 17, 290, 17}}) {
+    Tensors x = make_inputs(c);
+    for (at::Tensor& t : x) t = t.to(at::kFloat);
+    WindowAttentionOptions options = options_of(c);
+    options.bf16_products = true;
+    const at::Tensor whole = window_attention(x[0], x[1], x[2], options);
+    for (std::int64_t first = 0; first < c.L; first += 19) {
+      const std::int64_t count = std::min<std::int64_t>(19, c.L - first);
+      options.q_start = first;
+      const at::Tensor part = window_attention(x[0].narrow(1, first, count), x[1], x[2], options);
+      expect_close(fmt::format("{} rows from {}", c.name(), first), part, whole.narrow(1, first, count), 1e-6);
+    }
+    // A cache that dropped what the last rows do not see.
+    for (const std::int64_t gap : {1, 4, 11}) {
+      const std::int64_t first = c.window < 0 ? c.L : c.prefix + gap + c.window - 1;  // sees the key behind the gap first
+      if (first >= c.L) continue;
+      const auto cut = [&](const at::Tensor& t) {
+        return at::cat({t.narrow(1, 0, c.prefix), t.narrow(1, c.prefix + gap, c.L - c.prefix - gap)}, 1);
+      };
+      options.q_start = first, options.key_gap = gap;
+      const at::Tensor part = window_attention(x[0].narrow(1, first, c.L - first), cut(x[1]), cut(x[2]), options);
+      expect_close(fmt::format("{} without {} keys", c.name(), gap), part, whole.narrow(1, first, c.L - first), 1e-6);
+    }
+  }
+}
+
+TEST(WindowAttention, Bf16ProductsAreRefusedWhereThereAreNone) {
+  const Case c{1, 8, 2, 1, 8, 8};
+  Tensors x = make_inputs(c);
+  WindowAttentionOptions options = options_of(c);
+  options.bf16_products = true;
+  EXPECT_THROW(window_attention(x[0].to(at::kDouble), x[1].to(at::kDouble), x[2].to(at::kDouble), options), UserError);
+  const Tensors leaves = testing::leaves(x, at::kFloat);
+  EXPECT_THROW(window_attention(leaves[0], leaves[1], leaves[2], options), UserError);
+  testing::for_each_isa([&] {
+    if (multiplies_bf16()) return;
+    EXPECT_THROW(window_attention(x[0].to(at::kFloat), x[1].to(at::kFloat), x[2].to(at::kFloat), options), UserError);
+  });
 }
 
 TEST(WindowAttention, ReferenceGradientsMatchFiniteDifferences) {

@@ -44,7 +44,7 @@ constexpr std::int64_t kMostTokens = 1'000'000'000'000;
 constexpr std::int64_t kMostItems = 1'000'000;  // of a task
 
 inline constexpr const char* kProductsHelp =
-    "of prefill: fp32, or bf16: what meets a bf16 weight is rounded to bf16, as PyTorch does (needs --dtype bf16 and AVX-512 BF16)";
+    "of prefill: fp32, or bf16: what meets a bf16 weight or is multiplied in attention is rounded to bf16, as PyTorch does (needs --dtype bf16 and AVX-512 BF16)";
 
 struct Command {
   std::string name, summary;

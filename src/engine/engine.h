@@ -20,7 +20,7 @@ namespace hymba {
 struct EngineOptions {
   at::ScalarType kv_type = at::kFloat;  // of K and V: float32, bfloat16, float16
   std::int64_t chunk = 512;             // tokens of one prefill pass; changes no result
-  bool bf16_products = false;           // prefill rounds what meets a weight to bf16 (Bf16Products)
+  bool bf16_products = false;           // prefill rounds what it multiplies to bf16 (Bf16Products)
 };
 
 // Bytes of the caches of a batch by exact accounting; of all that generation allocates beyond the weights: caches and

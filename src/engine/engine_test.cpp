@@ -107,7 +107,7 @@ TEST_P(EngineRule, SixteenBitCachesStayNearAndDoNotDependOnTheChunk) {
   }
 }
 
-// Rounding of what meets a weight alone, the same for every chunk.
+// Rounding of what is multiplied alone (by a weight, or in attention), the same for every chunk.
 TEST_P(EngineRule, Bf16ProductsStayNearAndDoNotDependOnTheChunk) {
   LanguageModel model(open(GetParam()), 3);
   model.set_weight_type(at::kBFloat16);

@@ -4,6 +4,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/split_with_sizes.h>
+#include <c10/core/GradMode.h>
 
 #include <cmath>
 
@@ -15,6 +16,7 @@
 #include "mixer/attention_plan.h"
 #include "mixer/mixer.h"
 #include "mixer/rope_options.h"
+#include "nn/linear.h"
 
 namespace hymba {
 namespace {
@@ -238,6 +240,7 @@ class Attention : public Mixer {
 
   at::Tensor attend(const at::Tensor& q_BLHP, const KvView& kv) const {
     kernels::WindowAttentionOptions options;
+    options.bf16_products = Bf16Products::on() && q_BLHP.is_cpu() && !c10::GradMode::is_enabled();
     if (kv.unordered) {  // one step on a full ring: all that is in it is visible
       options.q_start = kv.k_BSKP.size(1) - 1;
     } else {

@@ -13,6 +13,7 @@
 
 #include "kernels/gemm/op.h"
 #include "kernels/gemv/op.h"
+#include "kernels/isa.h"
 #include "kernels/parallel.h"
 
 namespace hymba {
@@ -65,6 +66,8 @@ void copy_rows(const at::Tensor& y, const at::Tensor& table, const at::Tensor& i
 Bf16Products::Bf16Products(bool on) : before_(bf16_products) { bf16_products = on; }
 
 Bf16Products::~Bf16Products() { bf16_products = before_; }
+
+bool Bf16Products::on() { return bf16_products; }
 
 bool Bf16Products::supported() { return kernels::multiplies_bf16(); }
 

@@ -14,7 +14,7 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& weight_OI, const at::T
 
 // While one lives, this thread's product() rounds float32 x and weight to bf16, multiplies them with sums in float32 and
 // gives float32, forward and (for what was computed meanwhile) backward; weights and their gradients stay float32. Rows
-// that meet a bf16 weight on a CPU are rounded as well.
+// that meet a bf16 weight on a CPU are rounded as well; attention without gradients multiplies in bf16 too (mixer/attention.cpp).
 class Bf16Products {
  public:
   explicit Bf16Products(bool on);
@@ -23,6 +23,7 @@ class Bf16Products {
   Bf16Products& operator=(const Bf16Products&) = delete;
   // The processor multiplies bf16 (AVX-512 BF16; every processor with AMX has it too), and HYMBA_ISA does not forbid it.
   static bool supported();
+  static bool on();  // one lives in this thread
 
  private:
   bool before_;
