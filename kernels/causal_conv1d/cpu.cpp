@@ -1,6 +1,6 @@
-// Vector over channels; a task is one span of one sequence and kBlock channels. Forward takes neighbouring blocks
-// together, row by row. Backward walks tiles of kTile steps: each vector's column of inputs, with the W - 1 before it, is
-// copied to a window in scratch, where every tap reads it.
+// Vector over channels; a task is one span of one sequence and kBlock channels, and neighbouring blocks are taken together, so
+// that memory is read and written in runs. Forward goes row by row, backward by tiles of kTile steps: few enough that a vector's inputs,
+// gradients and taps stay in registers, and that the rows, which may lie a page apart, are as many streams as a processor follows.
 #include "kernels/targets.h"
 //
 #include <hwy/aligned_allocator.h>
@@ -24,7 +24,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 using namespace kernels::HWY_NAMESPACE;  // NOLINT
 
 constexpr FloatTag kTag;
-constexpr std::int64_t kWide = 8 * kBlock;  // channels that forward takes together
+constexpr std::int64_t kWide = 8 * kBlock;  // channels that are taken together
 
 struct Task {
   std::int64_t b, span, begin, end;  // steps [begin, end) of sequence b
@@ -51,19 +51,6 @@ HWY_INLINE FloatVec load_input(const Shape& s, const Inputs<float>& in, std::int
   if (HWY_LIKELY(t >= 0)) return load_part(in.x.row(b, t) + e, count);
   if (!in.state) return hn::Zero(kTag);
   return load_part(in.state + (b * (s.taps - 1) + t + s.taps - 1) * s.channels + e, count);
-}
-
-// bias + the taps over the window from step t; kTaps 0: any number.
-template <int kTaps>
-HWY_INLINE FloatVec convolve(const float* HWY_RESTRICT window, const float* HWY_RESTRICT taps, FloatVec bias,
-                             std::int64_t count) {
-  FloatVec sum = bias;
-  const std::int64_t number = kTaps ? kTaps : count;
-#pragma GCC unroll 4
-  for (std::int64_t k = 0; k < number; ++k) {
-    sum = hn::MulAdd(hn::Load(kTag, window + k * kLanes), hn::Load(kTag, taps + k * kBlock), sum);
-  }
-  return sum;
 }
 
 // The gradient before silu, given the value y there and the gradient behind it.
@@ -105,7 +92,7 @@ void forward_task(const Shape& s, const Inputs<float>& in, const Outputs<float>&
   }
 }
 
-// The gradients before silu of the W - 1 steps behind a span, which its last inputs reach: [kBlock / kLanes, W - 1,
+// The gradients before silu of the W - 1 steps behind a span, which its last inputs reach: [kWide / kLanes, W - 1,
 // kLanes], zeros behind the last step.
 void gradients_behind(const Shape& s, const Inputs<float>& in, const Gradients<float>& grad, const Task& task,
                       const float* taps, float* carry) {
@@ -118,7 +105,7 @@ void gradients_behind(const Shape& s, const Inputs<float>& in, const Gradients<f
       if (s.silu) {
         FloatVec y = in.bias ? load_part(in.bias + e, count) : hn::Zero(kTag);
         for (std::int64_t k = 0; k < s.taps; ++k) {
-          y = hn::MulAdd(load_input(s, in, task.b, t - before + k, e, count), hn::Load(kTag, taps + k * kBlock + v), y);
+          y = hn::MulAdd(load_input(s, in, task.b, t - before + k, e, count), hn::Load(kTag, taps + k * kWide + v), y);
         }
         g = before_silu(y, g);
       }
@@ -127,104 +114,173 @@ void gradients_behind(const Shape& s, const Inputs<float>& in, const Gradients<f
   }
 }
 
-template <int kTaps>
-void backward_task(const Shape& s, const Inputs<float>& in, const Gradients<float>& grad, const Task& task,
-                   float* scratch) {
-  const std::int64_t before = s.taps - 1, b = task.b;
-  float* taps = scratch;
-  float* dtaps = taps + s.taps * kBlock;    // [W, kBlock]
-  float* dbias = dtaps + s.taps * kBlock;   // [kBlock]
-  float* carry = dbias + kBlock;            // [kBlock / kLanes, W - 1, kLanes]: first gradients of the tile behind
-  float* window = carry + before * kBlock;  // [W - 1 + kTile, kLanes]: inputs
-  float* g = window + (before + kTile) * kLanes;  // [kTile + W - 1, kLanes]: gradients before silu
-  load_taps(s, in.weight, task, kBlock, taps);
-  std::fill(dtaps, window, 0.0f);
-  gradients_behind(s, in, grad, task, taps, carry);
-  const auto final_row = [&](std::int64_t i) { return grad.final_state + (b * before + i) * s.channels; };
+// The walk back over one task, from its last tile to its first, a vector of channels at a time.
+struct WalkBack {
+  const Shape& s;
+  const Inputs<float>& in;
+  const Gradients<float>& grad;
+  const Task& task;
+  std::int64_t before = s.taps - 1;
+  float *taps, *dtaps, *dbias;  // [W, kWide], [W, kWide], [kWide]
+  float* carry;                 // [kWide / kLanes, W - 1, kLanes]: first gradients before silu of the tile behind
+  float *window, *g;            // [W - 1 + kTile, kLanes]: inputs; [kTile + W - 1, kLanes]: gradients before silu
 
-  const std::int64_t tiles = (task.end - task.begin + kTile - 1) / kTile;
-  for (std::int64_t t0 = task.begin + (tiles - 1) * kTile; t0 >= task.begin; t0 -= kTile) {
-    const std::int64_t steps = std::min(kTile, task.end - t0);
+  static std::int64_t scratch_floats(const Shape& s) { return (3 * s.taps + 1) * kWide + 2 * (s.taps + kTile) * kLanes; }
+
+  WalkBack(const Shape& shape, const Inputs<float>& inputs, const Gradients<float>& gradients, const Task& one, float* scratch)
+      : s(shape), in(inputs), grad(gradients), task(one), taps(scratch) {
+    dtaps = taps + s.taps * kWide, dbias = dtaps + s.taps * kWide, carry = dbias + kWide;
+    window = carry + before * kWide, g = window + (before + kTile) * kLanes;
+    load_taps(s, in.weight, task, kWide, taps);
+    std::fill(dtaps, window, 0.0f);
+    gradients_behind(s, in, grad, task, taps, carry);
+  }
+
+  // What a final state's gradient adds to that of input t, one of the last W - 1; else zeros.
+  HWY_INLINE FloatVec from_final_state(std::int64_t t, std::int64_t e, std::int64_t count) const {
+    const std::int64_t i = t + before - s.length;
+    if (!grad.final_state || i < 0) return hn::Zero(kTag);
+    return load_part(grad.final_state + (task.b * before + i) * s.channels + e, count);
+  }
+
+  // kTile steps from t0 on, in registers.
+  template <int kTaps>
+  HWY_INLINE void whole_tile(std::int64_t t0, std::int64_t v) const {
+    const std::int64_t e = task.first + v, count = task.channels - v;
+    const FloatVec bias = in.bias ? load_part(in.bias + e, count) : hn::Zero(kTag);
+    FloatVec x[kTaps - 1 + kTile], d[kTile + kTaps - 1], tap[kTaps];  // d: gradients before silu
+#pragma GCC unroll 4
+    for (int k = 0; k < kTaps; ++k) tap[k] = hn::Load(kTag, taps + k * kWide + v);
+#pragma GCC unroll 16
+    for (int i = 0; i < kTaps - 1 + kTile; ++i) x[i] = load_input(s, in, task.b, t0 + i - before, e, count);
+#pragma GCC unroll 4
+    for (int i = 0; i < kTaps - 1; ++i) d[kTile + i] = hn::Load(kTag, carry + before * v + i * kLanes);
+    FloatVec sum = hn::Load(kTag, dbias + v);
+#pragma GCC unroll 8
+    for (int t = 0; t < kTile; ++t) {
+      d[t] = load_part(grad.y.row(task.b, t0 + t) + e, count);
+      if (s.silu) {
+        FloatVec y = bias;
+#pragma GCC unroll 4
+        for (int k = 0; k < kTaps; ++k) y = hn::MulAdd(x[t + k], tap[k], y);
+        d[t] = before_silu(y, d[t]);
+      }
+      sum = hn::Add(sum, d[t]);
+    }
+    hn::Store(sum, kTag, dbias + v);
+#pragma GCC unroll 4
+    for (int k = 0; k < kTaps; ++k) {
+      FloatVec dtap = hn::Load(kTag, dtaps + k * kWide + v);
+#pragma GCC unroll 8
+      for (int t = 0; t < kTile; ++t) dtap = hn::MulAdd(d[t], x[t + k], dtap);
+      hn::Store(dtap, kTag, dtaps + k * kWide + v);
+    }
+#pragma GCC unroll 8
+    for (int t = 0; t < kTile; ++t) {
+      FloatVec dx = from_final_state(t0 + t, e, count);
+#pragma GCC unroll 4
+      for (int k = 0; k < kTaps; ++k) dx = hn::MulAdd(d[t + kTaps - 1 - k], tap[k], dx);
+      store_part(dx, grad.x.row(task.b, t0 + t) + e, count);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < kTaps - 1; ++i) hn::Store(d[i], kTag, carry + before * v + i * kLanes);
+  }
+
+  // Up to kTile steps from t0 on and any number of taps: what whole_tile() does, by way of scratch.
+  void any_tile(std::int64_t t0, std::int64_t steps, std::int64_t v) const {
+    const std::int64_t e = task.first + v, count = task.channels - v;
+    const FloatVec bias = in.bias ? load_part(in.bias + e, count) : hn::Zero(kTag);
+    for (std::int64_t i = 0; i < before + steps; ++i) {
+      hn::Store(load_input(s, in, task.b, t0 + i - before, e, count), kTag, window + i * kLanes);
+    }
+    std::copy(carry + before * v, carry + before * (v + kLanes), g + steps * kLanes);
+    FloatVec sum = hn::Load(kTag, dbias + v);
+    for (std::int64_t t = 0; t < steps; ++t) {
+      FloatVec dy = load_part(grad.y.row(task.b, t0 + t) + e, count);
+      if (s.silu) {
+        FloatVec y = bias;
+        for (std::int64_t k = 0; k < s.taps; ++k) {
+          y = hn::MulAdd(hn::Load(kTag, window + (t + k) * kLanes), hn::Load(kTag, taps + k * kWide + v), y);
+        }
+        dy = before_silu(y, dy);
+      }
+      hn::Store(dy, kTag, g + t * kLanes);
+      sum = hn::Add(sum, dy);
+    }
+    hn::Store(sum, kTag, dbias + v);
+    for (std::int64_t k = 0; k < s.taps; ++k) {
+      FloatVec dtap = hn::Load(kTag, dtaps + k * kWide + v);
+      for (std::int64_t t = 0; t < steps; ++t) {
+        dtap = hn::MulAdd(hn::Load(kTag, g + t * kLanes), hn::Load(kTag, window + (t + k) * kLanes), dtap);
+      }
+      hn::Store(dtap, kTag, dtaps + k * kWide + v);
+    }
+    for (std::int64_t t = 0; t < steps; ++t) {
+      FloatVec dx = from_final_state(t0 + t, e, count);
+      for (std::int64_t k = 0; k < s.taps; ++k) {
+        dx = hn::MulAdd(hn::Load(kTag, g + (t + before - k) * kLanes), hn::Load(kTag, taps + k * kWide + v), dx);
+      }
+      store_part(dx, grad.x.row(task.b, t0 + t) + e, count);
+    }
+    std::copy(g, g + before * kLanes, carry + before * v);
+  }
+
+  // Every step of the task, then the sums over them.
+  void run() const {
+    const std::int64_t tiles = (task.end - task.begin + kTile - 1) / kTile;
+    for (std::int64_t t0 = task.begin + (tiles - 1) * kTile; t0 >= task.begin; t0 -= kTile) {
+      const std::int64_t steps = std::min(kTile, task.end - t0);
+      for (std::int64_t v = 0; v < task.channels; v += kLanes) {
+        s.taps == 4 && steps == kTile ? whole_tile<4>(t0, v) : any_tile(t0, steps, v);
+      }
+    }
+    const std::int64_t sums = (task.b * s.spans + task.span) * s.channels + task.first;
+    for (std::int64_t e = 0; e < task.channels; ++e) {
+      for (std::int64_t k = 0; k < s.taps; ++k) grad.weight[(sums + e) * s.taps + k] = dtaps[k * kWide + e];
+      if (grad.bias) grad.bias[sums + e] = dbias[e];
+    }
+    if (grad.state && task.span == 0) state();
+  }
+
+  // The inputs before x: `carry` holds the gradients of the first W - 1 outputs (zeros behind the last one).
+  void state() const {
     for (std::int64_t v = 0; v < task.channels; v += kLanes) {
       const std::int64_t e = task.first + v, count = task.channels - v;
-      const FloatVec bias = in.bias ? load_part(in.bias + e, count) : hn::Zero(kTag);
       for (std::int64_t i = 0; i < before; ++i) {
-        hn::Store(load_input(s, in, b, t0 + i - before, e, count), kTag, window + i * kLanes);
-      }
-      std::copy(carry + before * v, carry + before * (v + kLanes), g + steps * kLanes);
-      FloatVec sum = hn::Load(kTag, dbias + v);
-      for (std::int64_t t = 0; t < steps; ++t) {
-        hn::Store(load_part(in.x.row(b, t0 + t) + e, count), kTag, window + (before + t) * kLanes);
-        FloatVec dy = load_part(grad.y.row(b, t0 + t) + e, count);
-        if (s.silu) {
-          dy = before_silu(convolve<kTaps>(window + t * kLanes, taps + v, bias, s.taps), dy);
+        FloatVec dx = from_final_state(i - before, e, count);
+        for (std::int64_t k = 0; k <= i; ++k) {
+          dx = hn::MulAdd(hn::Load(kTag, carry + before * v + (i - k) * kLanes), hn::Load(kTag, taps + k * kWide + v), dx);
         }
-        hn::Store(dy, kTag, g + t * kLanes);
-        sum = hn::Add(sum, dy);
+        store_part(dx, grad.state + (task.b * before + i) * s.channels + e, count);
       }
-      hn::Store(sum, kTag, dbias + v);
-      for (std::int64_t k = 0; k < s.taps; ++k) {
-        FloatVec dtap = hn::Load(kTag, dtaps + k * kBlock + v);
-        for (std::int64_t t = 0; t < steps; ++t) {
-          dtap = hn::MulAdd(hn::Load(kTag, g + t * kLanes), hn::Load(kTag, window + (t + k) * kLanes), dtap);
-        }
-        hn::Store(dtap, kTag, dtaps + k * kBlock + v);
-      }
-      for (std::int64_t t = 0; t < steps; ++t) {
-        const std::int64_t i = t0 + t + before - s.length;  // this input's row in the final state, if >= 0
-        FloatVec dx = grad.final_state && i >= 0 ? load_part(final_row(i) + e, count) : hn::Zero(kTag);
-        const std::int64_t number = kTaps ? kTaps : s.taps;
-#pragma GCC unroll 4
-        for (std::int64_t k = 0; k < number; ++k) {
-          dx = hn::MulAdd(hn::Load(kTag, g + (t + number - 1 - k) * kLanes), hn::Load(kTag, taps + k * kBlock + v), dx);
-        }
-        store_part(dx, grad.x.row(b, t0 + t) + e, count);
-      }
-      std::copy(g, g + before * kLanes, carry + before * v);
     }
   }
+};
 
-  const std::int64_t sums = (b * s.spans + task.span) * s.channels + task.first;
-  for (std::int64_t e = 0; e < task.channels; ++e) {
-    for (std::int64_t k = 0; k < s.taps; ++k) grad.weight[(sums + e) * s.taps + k] = dtaps[k * kBlock + e];
-    if (grad.bias) grad.bias[sums + e] = dbias[e];
-  }
-  if (task.span > 0) return;
-  // The inputs before x: `carry` now holds the gradients of the first W - 1 outputs (zeros behind the last one).
-  for (std::int64_t v = 0; grad.state && v < task.channels; v += kLanes) {
-    const std::int64_t e = task.first + v, count = task.channels - v;
-    for (std::int64_t i = 0; i < before; ++i) {
-      const bool kept = grad.final_state && i >= s.length;
-      FloatVec dx = kept ? load_part(final_row(i - s.length) + e, count) : hn::Zero(kTag);
-      for (std::int64_t k = 0; k <= i; ++k) {
-        dx = hn::MulAdd(hn::Load(kTag, carry + before * v + (i - k) * kLanes), hn::Load(kTag, taps + k * kBlock + v),
-                        dx);
-      }
-      store_part(dx, grad.state + (b * before + i) * s.channels + e, count);
-    }
+// Calls run(task) for tasks [begin, end), neighbouring blocks of channels together.
+template <class Run>
+void for_wide_tasks(const Shape& s, std::int64_t begin, std::int64_t end, const Run& run) {
+  for (std::int64_t i = begin; i < end;) {
+    Task task = make_task(s, i);
+    const std::int64_t blocks = std::min({kWide / kBlock, end - i, s.blocks() - task.first / kBlock});
+    task.channels = std::min(blocks * kBlock, s.channels - task.first);
+    run(task);
+    i += blocks;
   }
 }
 
 void forward_tasks(const Shape& s, const Inputs<float>& in, const Outputs<float>& out, std::int64_t begin,
                    std::int64_t end) {
   auto taps = hwy::AllocateAligned<float>(s.taps * kWide);
-  for (std::int64_t i = begin; i < end;) {
-    Task task = make_task(s, i);
-    const std::int64_t blocks = std::min({kWide / kBlock, end - i, s.blocks() - task.first / kBlock});
-    task.channels = std::min(blocks * kBlock, s.channels - task.first);
+  for_wide_tasks(s, begin, end, [&](const Task& task) {
     s.taps == 4 ? forward_task<4>(s, in, out, task, taps.get()) : forward_task<0>(s, in, out, task, taps.get());
-    i += blocks;
-  }
+  });
 }
 
 void backward_tasks(const Shape& s, const Inputs<float>& in, const Gradients<float>& grad, std::int64_t begin,
                     std::int64_t end) {
-  auto scratch = hwy::AllocateAligned<float>((3 * s.taps + 1) * kBlock + 2 * (s.taps + kTile) * kLanes);
-  for (std::int64_t i = begin; i < end; ++i) {
-    const Task task = make_task(s, i);
-    s.taps == 4 ? backward_task<4>(s, in, grad, task, scratch.get())
-                : backward_task<0>(s, in, grad, task, scratch.get());
-  }
+  auto scratch = hwy::AllocateAligned<float>(WalkBack::scratch_floats(s));
+  for_wide_tasks(s, begin, end, [&](const Task& task) { WalkBack(s, in, grad, task, scratch.get()).run(); });
 }
 
 }  // namespace HWY_NAMESPACE
