@@ -19,7 +19,7 @@ struct Case {
   }
 };
 
-// Tiles are 64 steps, blocks 64 channels; lengths below W - 1 too.
+// Tiles are 8 steps, blocks 64 channels, of which 8 are taken together; lengths below W - 1 too.
 inline std::vector<Case> test_cases() {
   return {
       {2, 63, 8, 4},
@@ -27,7 +27,7 @@ inline std::vector<Case> test_cases() {
       {2, 2, 70, 4, true, true},
       {1, 130, 33, 4},
       {3, 66, 20, 3, false, true},
-      {2, 129, 130, 4, true, true, false},
+      {2, 129, 130, 4, true, true, false}, {2, 27, 530, 4, true, true},
       {1, 5, 17, 1},
       {2, 7, 5, 9, true, true},
       {1, 40, 64, 2, false, false, false},

@@ -1,11 +1,12 @@
 // Vector over channels; a task is one span of one sequence and kBlock channels, and neighbouring blocks are taken together, so
-// that memory is read and written in runs. Forward goes row by row, backward by tiles of kTile steps: few enough that a vector's inputs,
-// gradients and taps stay in registers, and that the rows, which may lie a page apart, are as many streams as a processor follows.
+// that memory is read and written in runs. Both passes go by tiles of kTile steps: few enough that a vector's inputs, gradients and taps
+// stay in registers, and that the rows, which may lie a page apart, are as many streams as a processor follows.
 #include "kernels/targets.h"
 //
 #include <hwy/aligned_allocator.h>
 
 #include <algorithm>
+#include <type_traits>
 
 #include "kernels/causal_conv1d/kernel.h"
 
@@ -59,28 +60,48 @@ HWY_INLINE FloatVec before_silu(FloatVec y, FloatVec dy) {
   return hn::Mul(dy, hn::Mul(sig, hn::MulAdd(y, hn::Sub(one, sig), one)));
 }
 
-// Row by row, so that memory is read and written in runs; the taps of all channels stay in the L1 cache, and so do the
-// W - 1 rows before.
+// Outputs [t0, t0 + steps) of one vector of channels, steps <= kTile; kTaps 0: any number.
+template <int kTaps>
+HWY_INLINE void forward_tile(const Shape& s, const Inputs<float>& in, const Outputs<float>& out, const Task& task,
+                             const float* HWY_RESTRICT taps, std::int64_t t0, std::int64_t steps, std::int64_t v) {
+  const std::int64_t before = s.taps - 1, e = task.first + v, count = task.channels - v;
+  const FloatVec bias = in.bias ? load_part(in.bias + e, count) : hn::Zero(kTag);
+  const auto finish = [&](std::int64_t t, FloatVec y) HWY_ATTR {
+    store_part(s.silu ? hn::Mul(y, sigmoid(y)) : y, out.y.row(task.b, t) + e, count);
+  };
+  if constexpr (kTaps > 0) {
+    if (HWY_LIKELY(steps == kTile)) {
+      FloatVec x[kTaps - 1 + kTile], tap[kTaps];
+#pragma GCC unroll 4
+      for (int k = 0; k < kTaps; ++k) tap[k] = hn::Load(kTag, taps + k * kWide + v);
+#pragma GCC unroll 16
+      for (int i = 0; i < kTaps - 1 + kTile; ++i) x[i] = load_input(s, in, task.b, t0 + i - before, e, count);
+#pragma GCC unroll 8
+      for (int t = 0; t < kTile; ++t) {
+        FloatVec y = bias;
+#pragma GCC unroll 4
+        for (int k = 0; k < kTaps; ++k) y = hn::MulAdd(x[t + k], tap[k], y);
+        finish(t0 + t, y);
+      }
+      return;
+    }
+  }
+  for (std::int64_t t = t0; t < t0 + steps; ++t) {
+    FloatVec y = bias;
+    for (std::int64_t k = 0; k < s.taps; ++k) {
+      y = hn::MulAdd(load_input(s, in, task.b, t - before + k, e, count), hn::Load(kTag, taps + k * kWide + v), y);
+    }
+    finish(t, y);
+  }
+}
+
 template <int kTaps>
 void forward_task(const Shape& s, const Inputs<float>& in, const Outputs<float>& out, const Task& task, float* taps) {
-  const std::int64_t before = s.taps - 1, number = kTaps ? kTaps : s.taps;
+  const std::int64_t before = s.taps - 1;
   load_taps(s, in.weight, task, kWide, taps);
-  for (std::int64_t t = task.begin; t < task.end; ++t) {
-    const bool inside = t >= before;  // else the taps reach into the state
-    const float* x = in.x.row(task.b, inside ? t - before : 0) + task.first;
-    float* y_row = out.y.row(task.b, t) + task.first;
-    for (std::int64_t v = 0; v < task.channels; v += kLanes) {
-      const std::int64_t e = task.first + v, count = task.channels - v;
-      FloatVec y = in.bias ? load_part(in.bias + e, count) : hn::Zero(kTag);
-#pragma GCC unroll 4
-      for (std::int64_t k = 0; k < number; ++k) {
-        const FloatVec input = HWY_LIKELY(inside) ? load_part(x + k * in.x.row_stride + v, count)
-                                                  : load_input(s, in, task.b, t - before + k, e, count);
-        y = hn::MulAdd(input, hn::Load(kTag, taps + k * kWide + v), y);
-      }
-      if (s.silu) y = hn::Mul(y, sigmoid(y));
-      store_part(y, y_row + v, count);
-    }
+  for (std::int64_t t0 = task.begin; t0 < task.end; t0 += kTile) {
+    const std::int64_t steps = std::min(kTile, task.end - t0);
+    for (std::int64_t v = 0; v < task.channels; v += kLanes) forward_tile<kTaps>(s, in, out, task, taps, t0, steps, v);
   }
   if (task.span + 1 < s.spans) return;
   for (std::int64_t i = 0; i < before; ++i) {
@@ -225,13 +246,20 @@ struct WalkBack {
     std::copy(g, g + before * kLanes, carry + before * v);
   }
 
-  // Every step of the task, then the sums over them.
+  // Every step of the task, then the sums over them. kTaps 0: any number.
+  template <int kTaps>
   void run() const {
     const std::int64_t tiles = (task.end - task.begin + kTile - 1) / kTile;
     for (std::int64_t t0 = task.begin + (tiles - 1) * kTile; t0 >= task.begin; t0 -= kTile) {
       const std::int64_t steps = std::min(kTile, task.end - t0);
       for (std::int64_t v = 0; v < task.channels; v += kLanes) {
-        s.taps == 4 && steps == kTile ? whole_tile<4>(t0, v) : any_tile(t0, steps, v);
+        if constexpr (kTaps > 0) {
+          if (HWY_LIKELY(steps == kTile)) {
+            whole_tile<kTaps>(t0, v);
+            continue;
+          }
+        }
+        any_tile(t0, steps, v);
       }
     }
     const std::int64_t sums = (task.b * s.spans + task.span) * s.channels + task.first;
@@ -257,6 +285,15 @@ struct WalkBack {
   }
 };
 
+// Calls run(k), k a constant: the number of taps where it is one that models use, else 0.
+template <class Run>
+HWY_INLINE void with_taps(std::int64_t taps, const Run& run) {
+  if (taps == 4) return run(std::integral_constant<int, 4>());
+  if (taps == 3) return run(std::integral_constant<int, 3>());
+  if (taps == 2) return run(std::integral_constant<int, 2>());
+  run(std::integral_constant<int, 0>());
+}
+
 // Calls run(task) for tasks [begin, end), neighbouring blocks of channels together.
 template <class Run>
 void for_wide_tasks(const Shape& s, std::int64_t begin, std::int64_t end, const Run& run) {
@@ -273,14 +310,17 @@ void forward_tasks(const Shape& s, const Inputs<float>& in, const Outputs<float>
                    std::int64_t end) {
   auto taps = hwy::AllocateAligned<float>(s.taps * kWide);
   for_wide_tasks(s, begin, end, [&](const Task& task) {
-    s.taps == 4 ? forward_task<4>(s, in, out, task, taps.get()) : forward_task<0>(s, in, out, task, taps.get());
+    with_taps(s.taps, [&](auto number) HWY_ATTR { forward_task<number>(s, in, out, task, taps.get()); });
   });
 }
 
 void backward_tasks(const Shape& s, const Inputs<float>& in, const Gradients<float>& grad, std::int64_t begin,
                     std::int64_t end) {
   auto scratch = hwy::AllocateAligned<float>(WalkBack::scratch_floats(s));
-  for_wide_tasks(s, begin, end, [&](const Task& task) { WalkBack(s, in, grad, task, scratch.get()).run(); });
+  for_wide_tasks(s, begin, end, [&](const Task& task) {
+    const WalkBack walk(s, in, grad, task, scratch.get());
+    with_taps(s.taps, [&](auto number) HWY_ATTR { walk.run<number>(); });
+  });
 }
 
 }  // namespace HWY_NAMESPACE

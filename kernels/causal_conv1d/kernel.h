@@ -8,7 +8,7 @@
 
 namespace hymba::kernels::conv {
 
-constexpr std::int64_t kTile = 8;    // steps that are walked back together
+constexpr std::int64_t kTile = 8;    // steps that are walked together
 constexpr std::int64_t kBlock = 64;  // channels a task
 
 struct Shape {
