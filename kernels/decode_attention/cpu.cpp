@@ -31,13 +31,45 @@ constexpr float kLowest = -1e30f;
 
 std::int64_t whole_vectors(std::int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
 
+// Cache lines of rows, asked for in the order in which they lie, a few at each call.
+class Lines {
+ public:
+  // `rows` rows of `bytes` bytes, `stride` bytes apart, spread over this many calls of fetch().
+  Lines(const void* first, std::int64_t bytes, std::int64_t stride, std::int64_t rows, std::int64_t calls)
+      : row_(static_cast<const char*>(first)),
+        bytes_(bytes),
+        stride_(stride),
+        rows_(rows),
+        each_((rows * ((bytes + kLine - 1) / kLine) + calls - 1) / calls) {}
+
+  HWY_INLINE void fetch() {
+    for (std::int64_t i = 0; i < each_ && rows_ > 0; ++i) {
+      __builtin_prefetch(row_ + done_, 0, 2);
+      done_ += kLine;
+      if (done_ >= bytes_) done_ = 0, row_ += stride_, --rows_;
+    }
+  }
+
+ private:
+  static constexpr std::int64_t kLine = 64;
+  const char* row_;
+  std::int64_t bytes_, stride_, rows_, each_, done_ = 0;
+};
+
+// What the next block of keys will read, of all heads: a head's own rows are far apart, more streams than the hardware follows, and all
+// lines at once would wait for each other, and the block for them.
+struct Ahead {
+  Lines k, v;  // asked for by the loops that read k and v
+};
+
 // scores[c][key] for kCols queries and a block of keys.
 template <int kCols, class T>
 HWY_INLINE void scores_of(const T* k, std::int64_t stride, std::int64_t keys, const float* q, std::int64_t q_stride,
-                          std::int64_t P, float* scores) {
+                          std::int64_t P, float* scores, Ahead& ahead) {
   constexpr int kRows = static_cast<int>(kLanes) / kCols;
   for (std::int64_t key = 0; key < keys; key += kRows) {
     HWY_ALIGN float sums[kLanes];
+    ahead.k.fetch();
     hn::Store(dot_products<kRows, kCols>(k + key * stride, stride, keys - key, q, q_stride, P), kTag, sums);
     for (int r = 0; r < kRows; ++r) {  // past the last key: repeated, and not used
       for (int c = 0; c < kCols; ++c) scores[c * kKeyBlock + key + r] = sums[r * kCols + c];
@@ -49,7 +81,7 @@ HWY_INLINE void scores_of(const T* k, std::int64_t stride, std::int64_t keys, co
 // from feature i on; `count` features are left there.
 template <int kQueries, int kVectors, bool kPart, class T>
 HWY_INLINE void add_values(const T* v, std::int64_t stride, std::int64_t keys, const float* weights, const float* alpha,
-                           float* o, std::int64_t o_stride, std::int64_t count) {
+                           float* o, std::int64_t o_stride, std::int64_t count, Ahead& ahead) {
   FloatVec sum[kQueries][kVectors];
 #pragma GCC unroll 16
   for (int g = 0; g < kQueries; ++g) {
@@ -59,6 +91,7 @@ HWY_INLINE void add_values(const T* v, std::int64_t stride, std::int64_t keys, c
     }
   }
   for (std::int64_t key = 0; key < keys; ++key, v += stride) {
+    ahead.v.fetch();
     FloatVec x[kVectors];
 #pragma GCC unroll 16
     for (int j = 0; j < kVectors; ++j) {
@@ -80,16 +113,22 @@ HWY_INLINE void add_values(const T* v, std::int64_t stride, std::int64_t keys, c
 
 template <int kQueries, class T>
 HWY_INLINE void add_all_values(const T* v, std::int64_t stride, std::int64_t keys, const float* weights,
-                               const float* alpha, float* o, std::int64_t o_stride, std::int64_t V) {
+                               const float* alpha, float* o, std::int64_t o_stride, std::int64_t V, Ahead& ahead) {
   constexpr int kVectors = kQueries == 1 ? 8 : kQueries == 2 ? 4 : kQueries == 3 ? 3 : 2;  // sums that fit 16 registers
   std::int64_t i = 0;
-  for (; i + kVectors * kLanes <= V; i += kVectors * kLanes) {
-    add_values<kQueries, kVectors, false>(v + i, stride, keys, weights, alpha, o + i, o_stride, 0);
+  const auto add = [&](auto vectors) HWY_ATTR {
+    add_values<kQueries, vectors, false>(v + i, stride, keys, weights, alpha, o + i, o_stride, 0, ahead);
+    i += vectors * kLanes;
+  };
+  while (i + kVectors * kLanes <= V) add(std::integral_constant<int, kVectors>());
+  if constexpr (kVectors > 4) {
+    if (i + 4 * kLanes <= V) add(std::integral_constant<int, 4>());
   }
-  for (; i + kLanes <= V; i += kLanes) {
-    add_values<kQueries, 1, false>(v + i, stride, keys, weights, alpha, o + i, o_stride, 0);
+  if constexpr (kVectors > 2) {
+    if (i + 2 * kLanes <= V) add(std::integral_constant<int, 2>());
   }
-  if (i < V) add_values<kQueries, 1, true>(v + i, stride, keys, weights, alpha, o + i, o_stride, V - i);
+  while (i + kLanes <= V) add(std::integral_constant<int, 1>());
+  if (i < V) add_values<kQueries, 1, true>(v + i, stride, keys, weights, alpha, o + i, o_stride, V - i, ahead);
 }
 
 // The queries of one KV head: scaled copies, running maximum and sum (in base 2), weighted sums of the values.
@@ -122,23 +161,23 @@ const float* widen(const T* rows, std::int64_t stride, std::int64_t keys, std::i
 
 template <class T>
 void all_scores(const T* k, std::int64_t stride, std::int64_t keys, const Head& head, const Scratch& s, std::int64_t P,
-                float* scores) {
+                float* scores, Ahead& ahead) {
   std::int64_t g = 0;
   for (; g + 2 <= s.group; g += 2) {
-    scores_of<2>(k, stride, keys, head.q + g * s.q_width, s.q_width, P, scores + g * kKeyBlock);
+    scores_of<2>(k, stride, keys, head.q + g * s.q_width, s.q_width, P, scores + g * kKeyBlock, ahead);
   }
-  if (g < s.group) scores_of<1>(k, stride, keys, head.q + g * s.q_width, s.q_width, P, scores + g * kKeyBlock);
+  if (g < s.group) scores_of<1>(k, stride, keys, head.q + g * s.q_width, s.q_width, P, scores + g * kKeyBlock, ahead);
 }
 
 template <class T>
 void all_values(const T* v, std::int64_t stride, std::int64_t keys, const Head& head, const Scratch& s,
-                std::int64_t V) {
+                std::int64_t V, Ahead& ahead) {
   for (std::int64_t g = 0; g < s.group;) {
     const std::int64_t left = s.group - g;
     const float *weights = s.scores + g * kKeyBlock, *alpha = s.alpha + g;
     float* o = head.o + g * s.o_width;
     const auto add = [&](auto queries) HWY_ATTR {
-      add_all_values<queries>(v, stride, keys, weights, alpha, o, s.o_width, V);
+      add_all_values<queries>(v, stride, keys, weights, alpha, o, s.o_width, V, ahead);
       g += queries;
     };
     if (left == 5) {
@@ -187,32 +226,31 @@ struct Rows {
 
 template <class T>
 void block(const Args& a, std::int64_t b, std::int64_t slot, std::int64_t keys, std::int64_t kv_head, const Head& head,
-           const Scratch& s) {
+           const Scratch& s, Ahead& ahead) {
   const auto [k, v] = Rows<T>(a, b, slot, kv_head);
   constexpr bool kWiden = !std::is_same_v<T, float>;
   if (kWiden && s.group > 2) {
-    all_scores(widen(k, a.k_slot, keys, a.P, s.q_width, s.wide_k), s.q_width, keys, head, s, a.P, s.scores);
+    all_scores(widen(k, a.k_slot, keys, a.P, s.q_width, s.wide_k), s.q_width, keys, head, s, a.P, s.scores, ahead);
   } else {
-    all_scores(k, a.k_slot, keys, head, s, a.P, s.scores);
+    all_scores(k, a.k_slot, keys, head, s, a.P, s.scores, ahead);
   }
   weigh(keys, s.group, head, s.scores, s.alpha);
   if (kWiden && s.group > 5) {
-    all_values(widen(v, a.v_slot, keys, a.V, s.o_width, s.wide_v), s.o_width, keys, head, s, a.V);
+    all_values(widen(v, a.v_slot, keys, a.V, s.o_width, s.wide_v), s.o_width, keys, head, s, a.V, ahead);
   } else {
-    all_values(v, a.v_slot, keys, head, s, a.V);
+    all_values(v, a.v_slot, keys, head, s, a.V, ahead);
   }
 }
 
-// Asks for the rows of a head that the next block of keys will read. Rows of all heads lie side by side, so a head's rows
-// are far apart: more streams than the hardware follows by itself.
+// `keys` rows of KV heads [head0, head1) from a slot on, for a block of `count` keys: as many calls as that makes, or fewer.
 template <class T>
-HWY_INLINE void prefetch_block(const Args& a, std::int64_t b, std::int64_t slot, std::int64_t keys, std::int64_t kv_head) {
-  constexpr std::int64_t kLine = 64 / sizeof(T);
-  auto [k, v] = Rows<T>(a, b, slot, kv_head);
-  for (std::int64_t key = 0; key < keys; ++key, k += a.k_slot, v += a.v_slot) {
-    for (std::int64_t i = 0; i < a.P; i += kLine) __builtin_prefetch(k + i, 0, 2);
-    for (std::int64_t i = 0; i < a.V; i += kLine) __builtin_prefetch(v + i, 0, 2);
-  }
+Ahead rows_ahead(const Args& a, std::int64_t b, std::int64_t slot, std::int64_t keys, std::int64_t head0, std::int64_t head1,
+                 std::int64_t count) {
+  constexpr std::int64_t kSize = sizeof(T);
+  const auto [k, v] = Rows<T>(a, b, slot, head0);
+  const std::int64_t heads = head1 - head0;
+  return {Lines(k, ((heads - 1) * a.k_head + a.P) * kSize, a.k_slot * kSize, keys, heads * ((count + kLanes - 1) / kLanes)),
+          Lines(v, ((heads - 1) * a.v_head + a.V) * kSize, a.v_slot * kSize, keys, heads * count)};
 }
 
 void begin_head(const Args& a, std::int64_t b, std::int64_t kv_head, const Head& head, const Scratch& s) {
@@ -276,10 +314,8 @@ void run_range(const Args& a, std::int64_t begin, std::int64_t end) {
         const std::int64_t slot = range.lo + first - before;
         const std::int64_t count = std::min({kKeyBlock, last - first, range.hi - slot});
         const std::int64_t next = std::max<std::int64_t>(0, std::min({kKeyBlock, last - first - count, range.hi - slot - count}));
-        for (std::int64_t i = head0; i < head1; ++i) {
-          prefetch_block<T>(a, b, slot + count, next, i);
-          block<T>(a, b, slot, count, i, s.head(i - head0), s);
-        }
+        Ahead ahead = rows_ahead<T>(a, b, slot + count, next, head0, head1, count);
+        for (std::int64_t i = head0; i < head1; ++i) block<T>(a, b, slot, count, i, s.head(i - head0), s, ahead);
         first += count;
       }
       before += range.size();
