@@ -27,18 +27,21 @@ HWY_INLINE hn::Vec<D> load_float(D d, const float* p) {
   return hn::LoadU(d, p);
 }
 
+// 16 bits each as floats; the pointer says which type they are of.
 template <class D>
-HWY_INLINE hn::Vec<D> load_float(D d, const BFloat16* p) {
+HWY_INLINE hn::Vec<D> float_of(D d, const BFloat16*, hn::Vec<hn::Rebind<std::uint16_t, D>> bits) {
   const hn::RebindToUnsigned<D> d32;
-  const hn::Rebind<std::uint16_t, D> d16;
-  const auto bits = hn::PromoteTo(d32, hn::LoadU(d16, reinterpret_cast<const std::uint16_t*>(p)));
-  return hn::BitCast(d, hn::ShiftLeft<16>(bits));  // a bfloat16 is the upper half of a float
+  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(d32, bits)));  // a bfloat16 is the upper half of a float
+}
+template <class D>
+HWY_INLINE hn::Vec<D> float_of(D d, const Float16*, hn::Vec<hn::Rebind<std::uint16_t, D>> bits) {
+  return hn::PromoteTo(d, hn::BitCast(hn::Rebind<hwy::float16_t, D>(), bits));
 }
 
-template <class D>
-HWY_INLINE hn::Vec<D> load_float(D d, const Float16* p) {
-  const hn::Rebind<hwy::float16_t, D> d16;
-  return hn::PromoteTo(d, hn::LoadU(d16, reinterpret_cast<const hwy::float16_t*>(p)));
+template <class D, class T>
+HWY_INLINE hn::Vec<D> load_float(D d, const T* p) {
+  const hn::Rebind<std::uint16_t, D> d16;
+  return float_of(d, p, hn::LoadU(d16, reinterpret_cast<const std::uint16_t*>(p)));
 }
 
 template <class T>
@@ -47,9 +50,16 @@ HWY_INLINE FloatVec load_float(const T* p) {
 }
 
 // The first `count` elements, zeros behind them; never touches memory behind them.
+HWY_INLINE FloatVec load_float_part(const float* p, std::int64_t count) { return load_part(p, count); }
 template <class T>
 HWY_INLINE FloatVec load_float_part(const T* p, std::int64_t count) {
   if (HWY_LIKELY(count >= kLanes)) return load_float(p);
+#if HWY_TARGET == HWY_AVX3  // masked lanes are not touched
+  const hn::Rebind<std::uint16_t, FloatTag> d16;
+  const auto first = hn::FirstN(d16, static_cast<std::size_t>(count > 0 ? count : 0));
+  const auto bits = hn::MaskedLoad(first, d16, reinterpret_cast<const std::uint16_t*>(p));
+  return float_of(FloatTag(), p, bits);
+#endif
   HWY_ALIGN T lanes[kLanes] = {};
   if (count > 0) std::memcpy(lanes, p, sizeof(T) * static_cast<std::size_t>(count));
   return load_float(lanes);

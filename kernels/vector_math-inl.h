@@ -34,6 +34,9 @@ constexpr float kLn2 = 0.693147180559945309f;
 HWY_INLINE FloatVec load_part(const float* p, std::int64_t count) {
   const FloatTag d;
   if (HWY_LIKELY(count >= kLanes)) return hn::LoadU(d, p);
+#if HWY_TARGET == HWY_AVX3  // masked lanes are not touched
+  return hn::MaskedLoad(hn::FirstN(d, static_cast<std::size_t>(count > 0 ? count : 0)), d, p);
+#endif
   HWY_ALIGN float lanes[kLanes] = {};
   if (count > 0) std::memcpy(lanes, p, sizeof(float) * static_cast<std::size_t>(count));
   return hn::Load(d, lanes);

@@ -147,7 +147,7 @@ struct Scratch {
   std::int64_t head_floats() const { return whole_vectors(group * (q_width + o_width + 2)); }
 };
 
-// Widens a block of 16-bit rows where several passes would each do it.
+// Widens a block of 16-bit rows where several passes would each do it, with zeros up to a whole vector.
 template <class T>
 const float* widen(const T* rows, std::int64_t stride, std::int64_t keys, std::int64_t n, std::int64_t width,
                    float* to) {
@@ -230,13 +230,13 @@ void block(const Args& a, std::int64_t b, std::int64_t slot, std::int64_t keys, 
   const auto [k, v] = Rows<T>(a, b, slot, kv_head);
   constexpr bool kWiden = !std::is_same_v<T, float>;
   if (kWiden && s.group > 2) {
-    all_scores(widen(k, a.k_slot, keys, a.P, s.q_width, s.wide_k), s.q_width, keys, head, s, a.P, s.scores, ahead);
+    all_scores(widen(k, a.k_slot, keys, a.P, s.q_width, s.wide_k), s.q_width, keys, head, s, s.q_width, s.scores, ahead);
   } else {
     all_scores(k, a.k_slot, keys, head, s, a.P, s.scores, ahead);
   }
   weigh(keys, s.group, head, s.scores, s.alpha);
   if (kWiden && s.group > 5) {
-    all_values(widen(v, a.v_slot, keys, a.V, s.o_width, s.wide_v), s.o_width, keys, head, s, a.V, ahead);
+    all_values(widen(v, a.v_slot, keys, a.V, s.o_width, s.wide_v), s.o_width, keys, head, s, s.o_width, ahead);
   } else {
     all_values(v, a.v_slot, keys, head, s, a.V, ahead);
   }
