@@ -38,11 +38,11 @@ Task make_task(const Shape& s, std::int64_t index) {
           s.span_step(span + 1),        first, std::min(kBlock, s.channels - first)};
 }
 
-// weight [channels, W] -> [W, width] in scratch, zeros behind the last channel.
-void load_taps(const Shape& s, const float* weight, const Task& task, std::int64_t width, float* taps) {
-  std::fill(taps, taps + s.taps * width, 0.0f);
+// weight [channels, W] -> [W, kWide] in scratch, zeros behind the last channel.
+void load_taps(const Shape& s, const float* weight, const Task& task, float* taps) {
+  std::fill(taps, taps + s.taps * kWide, 0.0f);
   for (std::int64_t e = 0; e < task.channels; ++e) {
-    for (std::int64_t k = 0; k < s.taps; ++k) taps[k * width + e] = weight[(task.first + e) * s.taps + k];
+    for (std::int64_t k = 0; k < s.taps; ++k) taps[k * kWide + e] = weight[(task.first + e) * s.taps + k];
   }
 }
 
@@ -98,7 +98,7 @@ HWY_INLINE void forward_tile(const Shape& s, const Inputs<float>& in, const Outp
 template <int kTaps>
 void forward_task(const Shape& s, const Inputs<float>& in, const Outputs<float>& out, const Task& task, float* taps) {
   const std::int64_t before = s.taps - 1;
-  load_taps(s, in.weight, task, kWide, taps);
+  load_taps(s, in.weight, task, taps);
   for (std::int64_t t0 = task.begin; t0 < task.end; t0 += kTile) {
     const std::int64_t steps = std::min(kTile, task.end - t0);
     for (std::int64_t v = 0; v < task.channels; v += kLanes) forward_tile<kTaps>(s, in, out, task, taps, t0, steps, v);
@@ -152,7 +152,7 @@ struct WalkBack {
       : s(shape), in(inputs), grad(gradients), task(one), taps(scratch) {
     dtaps = taps + s.taps * kWide, dbias = dtaps + s.taps * kWide, carry = dbias + kWide;
     window = carry + before * kWide, g = window + (before + kTile) * kLanes;
-    load_taps(s, in.weight, task, kWide, taps);
+    load_taps(s, in.weight, task, taps);
     std::fill(dtaps, window, 0.0f);
     gradients_behind(s, in, grad, task, taps, carry);
   }

@@ -178,7 +178,7 @@ void round_tasks_in(const Args<float>& a, std::int64_t begin, std::int64_t end) 
         const V low = load_part(row + 2 * p, a.P - 2 * p), high = load_part(row + 2 * p + kLanes, a.P - 2 * p - kLanes);
         hn::Store(pairs_along(low, high), d, k_pairs + key * layout.k_width + p);
       }
-      const bool even = (key + layout.offset(key)) % 2 == 0;
+      const bool even = a.key_position(key) % 2 == 0;
       if (!even && key != 0 && key != layout.split) continue;  // the second of a pair
       const bool second = even && key + 1 < a.S && key + 1 != layout.split;
       const float* here = a.v.at(head / a.K, key, head % a.K);

@@ -43,7 +43,6 @@ struct PairLayout {
         k_width((a.P + 31) / 32 * 16),
         v_width((a.V + 15) / 16 * 16) {}
 
-  std::int64_t offset(std::int64_t key) const { return key < split ? 0 : gap; }
   // The row of v's pairs that holds the key; behind the last key: the number of rows.
   std::int64_t v_row(std::int64_t key) const { return key < split ? key / 2 : (key + gap) / 2 - (split + gap) / 2 + (split + 1) / 2; }
   std::int64_t v_rows() const { return keys == 0 ? 0 : v_row(keys - 1) + 1; }

@@ -57,16 +57,20 @@ void compare(const std::string& what, const Tensors& actual, const Tensors& expe
   for (int i = 0; i < 3; ++i) expect_close(what + " gradient of " + kNames[i], actual[1 + i], expected[1 + i], 2e-5, 1);
 }
 
+// [L, L]: whether the query of a row does not see the key of a column.
+at::Tensor hidden_pairs(std::int64_t L, const WindowAttentionOptions& o) {
+  const at::Tensor at = at::arange(L), distance = at.unsqueeze(1) - at.unsqueeze(0);
+  const at::Tensor later = distance < 0;
+  return o.window < 0 ? later : later.logical_or((distance >= o.window).logical_and(at >= o.prefix));
+}
+
 // The whole matrix of scores, masked.
 Tensors plain(const Tensors& x, const WindowAttentionOptions& o) {
   const std::int64_t group = x[0].size(2) / x[1].size(2), L = x[0].size(1);
   const auto heads = [&](const at::Tensor& t) { return t.repeat_interleave(group, 2).transpose(1, 2); };
-  const at::Tensor at = at::arange(L), distance = at.unsqueeze(1) - at.unsqueeze(0);
-  at::Tensor hidden = distance < 0;
-  if (o.window >= 0) hidden = hidden.logical_or((distance >= o.window).logical_and(at >= o.prefix));
   const at::Tensor scores =
       x[0].transpose(1, 2).matmul(heads(x[1]).transpose(2, 3)) / std::sqrt(static_cast<double>(x[0].size(3)));
-  const at::Tensor weights = scores.masked_fill(hidden, -std::numeric_limits<double>::infinity()).softmax(-1);
+  const at::Tensor weights = scores.masked_fill(hidden_pairs(L, o), -std::numeric_limits<double>::infinity()).softmax(-1);
   return {weights.matmul(heads(x[2])).transpose(1, 2)};
 }
 
@@ -95,11 +99,8 @@ at::Tensor plain_in_bf16(const Tensors& x, const WindowAttentionOptions& o) {
   const double scale = 1.44269504088896341 / std::sqrt(static_cast<double>(x[0].size(3)));
   const std::int64_t group = x[0].size(2) / x[1].size(2), L = x[0].size(1);
   const auto heads = [&](const at::Tensor& t) { return rounded(t).repeat_interleave(group, 2).transpose(1, 2); };
-  const at::Tensor at = at::arange(L), distance = at.unsqueeze(1) - at.unsqueeze(0);
-  at::Tensor hidden = distance < 0;
-  if (o.window >= 0) hidden = hidden.logical_or((distance >= o.window).logical_and(at >= o.prefix));
   const at::Tensor scores = rounded(x[0] * scale).transpose(1, 2).matmul(heads(x[1]).transpose(2, 3));
-  const at::Tensor masked = scores.masked_fill(hidden, -std::numeric_limits<double>::infinity());
+  const at::Tensor masked = scores.masked_fill(hidden_pairs(L, o), -std::numeric_limits<double>::infinity());
   const at::Tensor weights = (masked - masked.amax(-1, true)).exp2();
   return (rounded(weights).matmul(heads(x[2])) / weights.sum(-1, true)).transpose(1, 2);
 }
