@@ -153,9 +153,10 @@ HWY_INLINE void accumulate(const float* weights, std::int64_t keys, const float*
 using FourTag = hn::CappedTag<float, 4>;
 using FourVec = hn::Vec<FourTag>;
 
-HWY_INLINE void transpose_4x4(FourVec v[4]) {
-  const FourTag d;
-  const hn::Repartition<double, FourTag> d64;
+// Transposes each block of four lanes.
+template <class D>
+HWY_INLINE void transpose_4x4(D d, hn::Vec<D> v[4]) {
+  const hn::Repartition<double, D> d64;
   const auto low01 = hn::BitCast(d64, hn::InterleaveLower(d, v[0], v[1]));
   const auto low23 = hn::BitCast(d64, hn::InterleaveLower(d, v[2], v[3]));
   const auto high01 = hn::BitCast(d64, hn::InterleaveUpper(d, v[0], v[1]));
@@ -193,7 +194,7 @@ HWY_INLINE void transpose_rows(const float* const rows[4], float scale, std::int
   for (; i + 4 <= features; i += 4) {
     FourVec v[4];
     for (int t = 0; t < 4; ++t) v[t] = hn::Mul(hn::Set(d, scale), hn::LoadU(d, rows[t] + i));
-    transpose_4x4(v);
+    transpose_4x4(d, v);
     for (int t = 0; t < 4; ++t) hn::StoreU(v[t], d, out + (i + t) * tile);
   }
   for (; i < features; ++i) {
@@ -209,7 +210,7 @@ HWY_INLINE void write_rows(const float* x_T, float scale, std::int64_t features,
   for (; i + 4 <= features && count == 4; i += 4) {
     FourVec v[4];
     for (int t = 0; t < 4; ++t) v[t] = hn::Mul(hn::Set(d, scale), hn::LoadU(d, x_T + (i + t) * tile));
-    transpose_4x4(v);
+    transpose_4x4(d, v);
     for (int t = 0; t < 4; ++t) hn::StoreU(v[t], d, rows[t] + i);
   }
   for (; i < features; ++i) {

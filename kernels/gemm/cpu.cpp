@@ -112,32 +112,68 @@ void product_tasks(const Shape& s, const float* a, const float* b, float* c, std
   }
 }
 
+constexpr std::int64_t kWidth = kVectors * kLanes;  // of a register block; a packed panel holds kPanel / kWidth of those
+
 template <class T>
 HWY_INLINE float one_float(const T* p) {
   return hn::GetLane(load_float_part(p, 1));
 }
-constexpr std::int64_t kWidth = kVectors * kLanes;  // of a register block; a packed panel holds kPanel / kWidth of those
+
+// Four numbers of each of as many rows as the vector has lanes: block i of v[t] is of row 4 i + t.
+template <class D, class T>
+HWY_INLINE void load_blocks(D d, const T* p, std::int64_t row, hn::Vec<D> v[4]) {
+  HYMBA_UNROLL
+  for (int t = 0; t < 4; ++t, p += row) {
+    if constexpr (hn::MaxLanes(D()) == 4) {
+      v[t] = load_float(d, p);
+#if HWY_TARGET == HWY_AVX2
+    } else {
+      v[t] = hn::Combine(d, load_float(FourTag(), p + 4 * row), load_float(FourTag(), p));
+#elif HWY_TARGET == HWY_AVX3
+    } else {
+      const __m512 low = _mm512_castps128_ps512(load_float(FourTag(), p).raw);
+      const __m512 half = _mm512_insertf32x4(low, load_float(FourTag(), p + 4 * row).raw, 1);
+      const __m512 most = _mm512_insertf32x4(half, load_float(FourTag(), p + 8 * row).raw, 2);
+      v[t].raw = _mm512_insertf32x4(most, load_float(FourTag(), p + 12 * row).raw, 3);
+#endif
+    }
+  }
+}
+
+// The columns of as many rows as the vector has lanes, see transpose().
+template <class D, class T>
+HWY_INLINE void transpose_lanes(D d, const T* in, std::int64_t row, std::int64_t columns, float* out, std::int64_t out_row) {
+  std::int64_t j = 0;
+  for (; j + 4 <= columns; j += 4) {
+    hn::Vec<D> v[4];
+    load_blocks(d, in + j, row, v);
+    transpose_4x4(d, v);
+    HYMBA_UNROLL
+    for (int t = 0; t < 4; ++t) hn::StoreU(v[t], d, out + (j + t) * out_row);
+  }
+  for (; j < columns; ++j) {
+    for (std::size_t t = 0; t < hn::MaxLanes(D()); ++t) {
+      out[j * out_row + static_cast<std::int64_t>(t)] = one_float(in + static_cast<std::int64_t>(t) * row + j);
+    }
+  }
+}
+
+// out[j * out_row + i] = in[i * row + j].
+template <class T>
+void transpose(const T* in, std::int64_t row, std::int64_t rows, std::int64_t columns, float* out, std::int64_t out_row) {
+  std::int64_t i = 0;
+  for (; i + kLanes <= rows; i += kLanes) transpose_lanes(FloatTag(), in + i * row, row, columns, out + i, out_row);
+  for (; i + 4 <= rows; i += 4) transpose_lanes(FourTag(), in + i * row, row, columns, out + i, out_row);
+  for (; i < rows; ++i) {
+    for (std::int64_t j = 0; j < columns; ++j) out[j * out_row + i] = one_float(in + i * row + j);
+  }
+}
 
 // out[k * kWidth + j] = b[j * row + k] for `columns` <= kWidth columns, zeros behind them.
 template <class T>
 void pack_transposed(const T* b, std::int64_t row, std::int64_t steps, std::int64_t columns, float* out) {
-  std::int64_t j = 0;
-  for (; j + 4 <= columns; j += 4) {
-    const T* rows[4] = {b + j * row, b + (j + 1) * row, b + (j + 2) * row, b + (j + 3) * row};
-    std::int64_t k = 0;
-    for (; k + 4 <= steps; k += 4) {
-      FourVec v[4];
-      for (int t = 0; t < 4; ++t) v[t] = load_float(FourTag(), rows[t] + k);
-      transpose_4x4(v);
-      for (int t = 0; t < 4; ++t) hn::StoreU(v[t], FourTag(), out + (k + t) * kWidth + j);
-    }
-    for (; k < steps; ++k) {
-      for (int t = 0; t < 4; ++t) out[k * kWidth + j + t] = one_float(rows[t] + k);
-    }
-  }
-  for (; j < kWidth; ++j) {
-    for (std::int64_t k = 0; k < steps; ++k) out[k * kWidth + j] = j < columns ? one_float(b + j * row + k) : 0;
-  }
+  transpose(b, row, columns, steps, out, kWidth);
+  for (std::int64_t k = 0; k < steps && columns < kWidth; ++k) std::fill(out + k * kWidth + columns, out + (k + 1) * kWidth, 0.0f);
 }
 
 // out[k * kWidth + j] = b[k * row + j].
@@ -181,19 +217,11 @@ void panel_tasks(const Panels& p, const float* a, const void* b, float* c, std::
   });
 }
 
-void transpose_tasks(const float* in, std::int64_t rows, std::int64_t columns, std::int64_t stride, float* out, std::int64_t begin,
-                     std::int64_t end) {
+void transpose_tasks(const float* in, std::int64_t rows, std::int64_t columns, std::int64_t stride, float* out, std::int64_t out_row,
+                     std::int64_t begin, std::int64_t end) {
   const std::int64_t first = begin * kPanel, last = std::min(end * kPanel, columns);
   for (std::int64_t j = first; j < last; j += kPanel) {
-    const std::int64_t count = std::min(kPanel, last - j);
-    std::int64_t i = 0;
-    for (; i + 4 <= rows; i += 4) {
-      const float* four[4] = {in + i * stride + j, in + (i + 1) * stride + j, in + (i + 2) * stride + j, in + (i + 3) * stride + j};
-      transpose_rows(four, 1, count, rows, out + j * rows + i);
-    }
-    for (; i < rows; ++i) {
-      for (std::int64_t t = 0; t < count; ++t) out[(j + t) * rows + i] = in[i * stride + j + t];
-    }
+    transpose(in + j, stride, rows, std::min(kPanel, last - j), out + j * out_row, out_row);
   }
 }
 
@@ -216,9 +244,9 @@ void panels(const Panels& p, const float* a, const void* b, float* c, std::int64
   HWY_DYNAMIC_DISPATCH(panel_tasks)(p, a, b, c, begin, end);
 }
 
-void transpose(const float* in, std::int64_t rows, std::int64_t columns, std::int64_t stride, float* out, std::int64_t begin,
-               std::int64_t end) {
-  HWY_DYNAMIC_DISPATCH(transpose_tasks)(in, rows, columns, stride, out, begin, end);
+void transpose(const float* in, std::int64_t rows, std::int64_t columns, std::int64_t stride, float* out, std::int64_t out_row,
+               std::int64_t begin, std::int64_t end) {
+  HWY_DYNAMIC_DISPATCH(transpose_tasks)(in, rows, columns, stride, out, out_row, begin, end);
 }
 
 }  // namespace hymba::kernels::gemm

@@ -41,9 +41,9 @@ struct Panels {
 
 void panels(const Panels& p, const float* a, const void* b, float* c, std::int64_t begin, std::int64_t end);
 
-// out[j][i] = in[i][j] for columns j of tasks [begin, end), kPanel columns a task; rows of `in` are dense, out is [columns][rows].
-void transpose(const float* in, std::int64_t rows, std::int64_t columns, std::int64_t stride, float* out, std::int64_t begin,
-               std::int64_t end);
+// out[j * out_row + i] = in[i * stride + j] for columns j of tasks [begin, end), kPanel columns a task.
+void transpose(const float* in, std::int64_t rows, std::int64_t columns, std::int64_t stride, float* out, std::int64_t out_row,
+               std::int64_t begin, std::int64_t end);
 void reference(const Shape& s, const double* a, const double* b, double* c);
 
 }  // namespace hymba::kernels::gemm

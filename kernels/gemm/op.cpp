@@ -32,6 +32,21 @@ bool own_gemm() {
   return value == "own";
 }
 
+// out[j * width + i] = matrix[i][j].
+void transpose_into(const at::Tensor& matrix, float* out, std::int64_t width) {
+  const std::int64_t rows = matrix.size(0), columns = matrix.size(1), tasks = (columns + gemm::kPanel - 1) / gemm::kPanel;
+  const float* in = matrix.const_data_ptr<float>();
+  parallel_tasks(tasks, grain_for(0.2 * static_cast<double>(gemm::kPanel * rows)), [&](std::int64_t begin, std::int64_t end) {
+    gemm::transpose(in, rows, columns, matrix.stride(0), out, width, begin, end);
+  });
+}
+void transpose_into(const at::Tensor& matrix, double* out, std::int64_t width) {
+  const double* in = matrix.const_data_ptr<double>();
+  for (std::int64_t i = 0; i < matrix.size(0); ++i) {
+    for (std::int64_t j = 0; j < matrix.size(1); ++j) out[j * width + i] = in[i * matrix.stride(0) + j];
+  }
+}
+
 // B[k][j] of the product, padded: a view of `matrix` where its rows are dense vectors already, else a copy.
 template <class T>
 struct Right {
@@ -42,16 +57,15 @@ struct Right {
   Right(const at::Tensor& matrix, bool transposed) : data(matrix.const_data_ptr<T>()), row(matrix.stride(0)) {
     const std::int64_t N = matrix.size(transposed ? 0 : 1), K = matrix.size(transposed ? 1 : 0);
     if (!transposed && N % gemm::kPad == 0) return;
-    const std::int64_t width = (N + gemm::kPad - 1) / gemm::kPad * gemm::kPad, step = transposed ? 1 : row;
-    const std::int64_t next = transposed ? row : 1;
+    const std::int64_t width = (N + gemm::kPad - 1) / gemm::kPad * gemm::kPad;
     copy = at::empty({K, width}, matrix.options());
     T* out = copy.data_ptr<T>();
-    for (std::int64_t k = 0; k < K; ++k, out += width) {
-      const T* from = data + k * step;
-      for (std::int64_t j = 0; j < N; ++j) out[j] = from[j * next];
-      std::fill(out + N, out + width, T(0));
+    if (transposed) transpose_into(matrix, out, width);
+    for (std::int64_t k = 0; k < K; ++k) {
+      if (!transposed) std::copy(data + k * row, data + k * row + N, out + k * width);
+      std::fill(out + k * width + N, out + (k + 1) * width, T(0));
     }
-    data = copy.data_ptr<T>();
+    data = out;
     row = width;
   }
 };
@@ -75,15 +89,6 @@ void run_panels(const gemm::Shape& s, const float* a, const at::Tensor& b, bool 
   parallel_tasks(p.tasks(), grain_for(nanoseconds), [&](std::int64_t begin, std::int64_t end) { gemm::panels(p, a, b.const_data_ptr(), c, begin, end); });
 }
 
-at::Tensor transposed(const at::Tensor& a) {
-  const at::Tensor out = at::empty({a.size(1), a.size(0)}, a.options());
-  const std::int64_t tasks = (a.size(1) + gemm::kPanel - 1) / gemm::kPanel;
-  parallel_tasks(tasks, grain_for(static_cast<double>(gemm::kPanel * a.size(0)) / 2), [&](std::int64_t begin, std::int64_t end) {
-    gemm::transpose(a.const_data_ptr<float>(), a.size(0), a.size(1), a.stride(0), out.data_ptr<float>(), begin, end);
-  });
-  return out;
-}
-
 // c (+)= op(a) op(b), a and b with dense rows, transposed where said; rows of c are dense. large: b is packed by panels.
 void multiply(const at::Tensor& a, bool a_transposed, const at::Tensor& b, bool b_transposed, const at::Tensor& c, bool add,
               bool large) {
@@ -93,7 +98,8 @@ void multiply(const at::Tensor& a, bool a_transposed, const at::Tensor& b, bool 
   s.a_row = a_transposed ? 1 : a.stride(0), s.a_step = a_transposed ? a.stride(0) : 1;
   s.c_row = c.stride(0), s.add = add;
   if (large && c.scalar_type() == at::kFloat) {
-    const at::Tensor rows = a_transposed ? transposed(a) : a;
+    const at::Tensor rows = a_transposed ? at::empty({a.size(1), a.size(0)}, a.options()) : a;
+    if (a_transposed) transpose_into(a, rows.data_ptr<float>(), rows.stride(0));
     s.a_row = rows.stride(0), s.a_step = 1, s.b_row = b.stride(0);
     return run_panels(s, rows.const_data_ptr<float>(), b, b_transposed, c.data_ptr<float>());
   }
