@@ -14,7 +14,7 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight_OI, const at::Te
 // sums are in float32: twice as fast where multiplies_bf16() (isa.h), the same elsewhere and no faster.
 void linear_out(const at::Tensor& y_BO, const at::Tensor& x_BI, const at::Tensor& weight_OI, bool add = false, bool round = false);
 
-// Whether a model's layer takes these in place of the library's gemm: more than 8 rows of float32 on a CPU, unless the environment
+// Whether a layer with a float32 weight takes these in place of the library's gemm: more than 8 rows of float32 on a CPU, unless the environment
 // says HYMBA_GEMM=library.
 bool prefers_own_gemm(const at::Tensor& x, const at::Tensor& weight_OI);
 

@@ -1,6 +1,5 @@
 #include "nn/linear.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/embedding.h>
@@ -9,12 +8,9 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mm.h>
 
-#include <algorithm>
-
 #include "kernels/gemm/op.h"
 #include "kernels/gemv/op.h"
 #include "kernels/isa.h"
-#include "kernels/parallel.h"
 
 namespace hymba {
 namespace {
@@ -22,8 +18,6 @@ namespace {
 // Up to this many rows the product is bound by reading the weight, and gemv beats the library (measured; see
 // docs/throughput.md).
 constexpr std::int64_t kGemvRows = 8;
-// Floats of a widened tile of a 16-bit weight: 256 KB stay in the second-level cache until the gemm has read them.
-constexpr std::int64_t kTileFloats = 1 << 16;
 
 thread_local bool bf16_products = false;
 
@@ -33,22 +27,6 @@ void gemm(const at::Tensor& y, const at::Tensor& x, const at::Tensor& weight, bo
   } else {
     at::mm_out(const_cast<at::Tensor&>(y), x, weight.t());
   }
-}
-
-// Each thread widens tiles of rows of the weight and multiplies them on its own.
-void widened_gemm(const at::Tensor& y, const at::Tensor& x, const at::Tensor& weight, bool add) {
-  const std::int64_t outputs = weight.size(0), inputs = weight.size(1);
-  const std::int64_t rows = std::clamp<std::int64_t>(kTileFloats / std::max<std::int64_t>(inputs, 1), 16, 512);
-  kernels::parallel_tasks((outputs + rows - 1) / rows, [&](std::int64_t begin, std::int64_t end) {
-    thread_local at::Tensor tile;  // kept from call to call
-    if (!tile.defined() || tile.numel() < rows * inputs) tile = at::empty({rows * inputs}, at::kFloat);
-    for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t count = std::min(rows, outputs - i * rows);
-      const at::Tensor wide = tile.narrow(0, 0, count * inputs).view({count, inputs});
-      wide.copy_(weight.narrow(0, i * rows, count));
-      gemm(y.narrow(1, i * rows, count), x, wide, add);
-    }
-  });
 }
 
 template <class T>
@@ -95,12 +73,10 @@ void product_out(const at::Tensor& y, const at::Tensor& x, const at::Tensor& wei
   if (round && x.size(0) <= kGemvRows) return kernels::gemv_out(y, x.to(at::kBFloat16).to(at::kFloat), weight, add);
   if (x.size(0) <= kGemvRows || !x.is_cpu()) {  // on a GPU gemv is the library's product
     kernels::gemv_out(y, x, weight, add);
-  } else if (kernels::prefers_own_gemm(x, weight)) {
-    kernels::linear_out(y, x, weight, add, round);
-  } else if (weight.scalar_type() == at::kFloat) {
+  } else if (weight.scalar_type() == at::kFloat && !kernels::prefers_own_gemm(x, weight)) {
     gemm(y, x, weight, add);
   } else {
-    widened_gemm(y, x, weight, add);
+    kernels::linear_out(y, x, weight, add, round);
   }
 }
 
