@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/median.h"
+#include "base/stolen_time.h"
 #include "eval/roofline.h"
 #include "kernels/cuda/launches.h"
 #include "kernels/decode_attention/op.h"
@@ -30,17 +31,20 @@ constexpr double kMostBytes = 256e6;  // of a measurement: far beyond the caches
 template <class F>
 double usual_rate(double least, const F& f) {
   f();
-  std::vector<double> rates(9);
-  for (double& rate : rates) {
-    const Stopwatch watch;
-    int calls = 0;
-    do {
-      f();
-      ++calls;
-    } while (watch.seconds() < least);
-    rate = calls / watch.seconds();
-  }
-  return median(rates);
+  const auto run = quiet_run(at::get_num_threads(), [&] {
+    std::vector<double> rates(9);
+    for (double& rate : rates) {
+      const Stopwatch watch;
+      int calls = 0;
+      do {
+        f();
+        ++calls;
+      } while (watch.seconds() < least);
+      rate = calls / watch.seconds();
+    }
+    return median(rates);
+  });
+  return run.value;
 }
 
 // The best of nine on a GPU, which takes calls faster than it runs them: 20 at a time.

@@ -1,5 +1,6 @@
 #include "eval/speed.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include "base/log.h"
 #include "base/median.h"
 #include "base/rng.h"
+#include "base/stolen_time.h"
 #include "base/text.h"
 #include "nn/device.h"
 
@@ -88,11 +90,24 @@ void SpeedProbe::prefill_whole(Batch& batch, std::int64_t prompt) {
   prefill_rates_.push_back(static_cast<double>(size * prompt) / watch.seconds());
 }
 
+void SpeedProbe::time_stretch(Batch& batch, const std::vector<std::int64_t>& ids) {
+  const auto run = quiet_run(at::get_num_threads(), [&] {
+    throw_if_interrupted();
+    synchronize(batch.cache_device());
+    const Stopwatch watch;
+    for (int i = 0; i < options_.steps; ++i) batch.step(ids);
+    synchronize(batch.cache_device());
+    return static_cast<double>(batch.size() * options_.steps) / watch.seconds();
+  });
+  decode_rates_.push_back(run.value);
+  seconds_ += run.seconds, stolen_ += run.stolen;
+}
+
 void SpeedProbe::round(const LanguageModel& model, int stretches) {
   if (result_.batch == 0) choose_batch(model);
   reset_peak_memory(model.device());
   const Engine engine(model, engine_options(options_));
-  const std::int64_t decoded = static_cast<std::int64_t>(stretches) * options_.steps + kWarmUp;
+  const std::int64_t decoded = static_cast<std::int64_t>(stretches) * options_.steps * kQuietTries + kWarmUp;
   const std::int64_t context = std::max(options_.context, decoded + 1), prompt = context - decoded;
   if (options_.fill == Fill::kSynthetic) prefill_sample(engine);
   const auto batch = engine.open(result_.batch, context);
@@ -105,12 +120,7 @@ void SpeedProbe::round(const LanguageModel& model, int stretches) {
   const auto ids = random_ids(result_.batch, model.config().vocab);
   for (int i = 0; i < kWarmUp; ++i) batch->step(ids);
   for (int s = 0; s < stretches; ++s) {
-    throw_if_interrupted();
-    synchronize(model.device());
-    const Stopwatch watch;
-    for (int i = 0; i < options_.steps; ++i) batch->step(ids);
-    synchronize(model.device());
-    decode_rates_.push_back(static_cast<double>(result_.batch * options_.steps) / watch.seconds());
+    time_stretch(*batch, ids);
     if (options_.progress) options_.progress(0.5 + 0.5 * (s + 1) / stretches);
   }
   result_.cache_bytes_measured = batch->cache_bytes();
@@ -128,6 +138,7 @@ SpeedResult SpeedProbe::result() const {
   r.decode_tok_s_min = least(decode_rates_);
   r.decode_tok_s_max = most(decode_rates_);
   r.stretches = static_cast<int>(decode_rates_.size());
+  r.stolen_share = seconds_ > 0 ? stolen_ / seconds_ : 0;
   return r;
 }
 

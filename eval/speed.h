@@ -36,6 +36,7 @@ struct SpeedResult {
   std::int64_t cache_bytes_predicted = 0;                               // exact accounting
   std::int64_t memory_predicted = 0, memory_available = 0, peak_rss_bytes = 0;  // of the model's device; on a GPU the peak of its tensors
   int stretches = 0;
+  double stolen_share = 0;  // of the stretches' time, taken by the hypervisor for others (stolen_time.h)
 };
 
 // Memory that the measurement needs beyond the weights: caches and scratch.
@@ -46,7 +47,7 @@ std::int64_t predicted_memory(const LanguageModel& model, const SpeedOptions& op
 class SpeedProbe {
  public:
   explicit SpeedProbe(const SpeedOptions& options);
-  // Fills, warms up and times `stretches` stretches. The model may be another object with the same shapes each time.
+  // Fills, warms up and times `stretches` stretches, each of which is timed anew where the hypervisor took part of it. The model may be another object with the same shapes each time.
   void round(const LanguageModel& model, int stretches);
   SpeedResult result() const;
 
@@ -54,9 +55,11 @@ class SpeedProbe {
   void choose_batch(const LanguageModel& model);
   void prefill_sample(const Engine& engine);
   void prefill_whole(Batch& batch, std::int64_t prompt);
+  void time_stretch(Batch& batch, const std::vector<std::int64_t>& ids);
   SpeedOptions options_;
   SpeedResult result_;
   std::vector<double> prefill_rates_, decode_rates_;
+  double seconds_ = 0, stolen_ = 0;  // of the stretches; stolen: of all threads' time
 };
 
 // All of it in one round.

@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "base/median.h"
 #include "base/rng.h"
+#include "base/stolen_time.h"
 #include "base/text.h"
 
 namespace hymba {
@@ -185,6 +186,27 @@ TEST(Text, RangesAndTheirErrors) {
   EXPECT_THROW(parse_ranges("", 1, 13, "--rows"), UserError);
   EXPECT_THROW(parse_ranges("5-3", 1, 13, "--rows"), UserError);
   EXPECT_THROW(parse_ranges("x", 1, 13, "--rows"), UserError);
+}
+
+// Never disturbed here: one call, whose number comes back.
+TEST(StolenTime, AQuietRunReturnsWhatItsFunctionDid) {
+  int calls = 0;
+  const QuietRun run = quiet_run(1000000, [&] { return 10.0 + ++calls; });
+  EXPECT_EQ(calls, 1);
+  EXPECT_EQ(run.value, 11);
+  EXPECT_GE(run.seconds, 0);
+  EXPECT_LT(run.stolen, 0.01);
+}
+
+TEST(StolenTime, IsTheEighthNumberOfTheFirstLine) {
+  const double tick = 1.0 / static_cast<double>(::sysconf(_SC_CLK_TCK));
+  EXPECT_DOUBLE_EQ(stolen_seconds_of("cpu  10 20 30 40 50 60 70 250 90 100\ncpu0 1 2 3 4 5 6 7 8 9 10\n"), 250 * tick);
+  EXPECT_EQ(stolen_seconds_of("cpu  10 20 30 40"), 0);  // kernels before 2.6.11
+  EXPECT_EQ(stolen_seconds_of(""), 0);
+  EXPECT_EQ(stolen_seconds_of("intr 1 2 3 4 5 6 7 8 9"), 0);
+  const double before = stolen_seconds();
+  EXPECT_GE(before, 0);
+  EXPECT_GE(stolen_seconds(), before);
 }
 
 TEST(Error, NearestWord) {

@@ -104,6 +104,7 @@ nlohmann::json json_of(const ThroughputRow& row, const ThroughputOptions& o) {
           {"decode_tok_s_min", r.decode_tok_s_min},
           {"decode_tok_s_max", r.decode_tok_s_max},
           {"stretches", r.stretches},
+          {"stolen_share", r.stolen_share},
           {"steps", o.speed.steps},
           {"cache_bytes_measured", r.cache_bytes_measured},
           {"cache_bytes_predicted", r.cache_bytes_predicted},
@@ -241,6 +242,9 @@ void run_throughput_command(const Invocation& invocation) {
     measure_rows(rows, options);
     for (auto& row : rows) {
       row.model.reset();
+      if (row.speed.stolen_share > 0.02) {
+        log_event("throughput design={}: other machines of this host took {} of its time", row.design->name(), percent(row.speed.stolen_share));
+      }
       if (row.speed.batch == row.speed.batch_asked) continue;
       log_event("throughput design={} batch={} asked={}: {} of memory are free", row.design->name(), row.speed.batch,
                 row.speed.batch_asked, format_bytes(static_cast<double>(row.speed.memory_available)));
