@@ -1,5 +1,5 @@
 // This machine's limits for roofline.cpp, measured with the kernels that a step runs, on as many bytes as it reads. The
-// median of several short runs counts, as it does for the rows: what the machine does today.
+// median of short runs counts, and of the rounds in which they are taken, as it does for the rows.
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
@@ -27,12 +27,12 @@ namespace {
 
 constexpr double kMostBytes = 256e6;  // of a measurement: far beyond the caches
 
-// Calls of f a second: the median of nine runs of at least `least` seconds.
+// Calls of f a second: the median of three runs of at least `least` seconds.
 template <class F>
 double usual_rate(double least, const F& f) {
   f();
   const auto run = quiet_run(at::get_num_threads(), [&] {
-    std::vector<double> rates(9);
+    std::vector<double> rates(3);
     for (double& rate : rates) {
       const Stopwatch watch;
       int calls = 0;

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/log.h"
+#include "base/median.h"
 #include "base/text.h"
 #include "nn/device.h"
 #include "reports/paper.h"
@@ -34,16 +35,37 @@ std::unique_ptr<LanguageModel> make_model(const Design& design, const Throughput
   return model;
 }
 
-void predict(ThroughputRow& row, const LanguageModel& model, const ThroughputOptions& options) {
-  const std::int64_t batch = row.speed.batch;
+// What the roofline says of a row, with this machine's limits at one moment.
+struct Moment {
+  eval::StepTime time;
+  double bandwidth = 0;
+};
+
+Moment predict(const LanguageModel& model, const eval::SpeedResult& speed, const ThroughputOptions& options) {
   const double element = options.weight_type == at::kFloat ? 4 : 2, kv = options.speed.kv_type == at::kFloat ? 4 : 2;
-  const auto work = eval::step_work(model, row.speed.context, element);
-  const auto device = eval::measured_device(batch, options.weight_type);
-  row.predicted = eval::step_time(work, device, static_cast<double>(batch), kv);
-  const auto asked = static_cast<double>(row.speed.batch_asked);
+  const auto work = eval::step_work(model, speed.context, element);
+  const auto device = eval::measured_device(speed.batch, options.weight_type);
+  return {eval::step_time(work, device, static_cast<double>(speed.batch), kv), device.bandwidth};
+}
+
+// The median of the moments, part by part; and the devices that are known from their data sheets.
+void set_predictions(ThroughputRow& row, const std::vector<Moment>& moments, const ThroughputOptions& options) {
+  const auto usual = [&](const auto& part) {
+    std::vector<double> values;
+    for (const Moment& moment : moments) values.push_back(part(moment));
+    return median(values);
+  };
+  for (double eval::StepTime::*part : {&eval::StepTime::linear, &eval::StepTime::attention, &eval::StepTime::state,
+                                       &eval::StepTime::activations, &eval::StepTime::launches}) {
+    row.predicted.*part = usual([part](const Moment& moment) { return moment.time.*part; });
+  }
+  const double bandwidth = usual([](const Moment& moment) { return moment.bandwidth; });
+  const double element = options.weight_type == at::kFloat ? 4 : 2, kv = options.speed.kv_type == at::kFloat ? 4 : 2;
+  const auto work = eval::step_work(LanguageModel(*row.design, 0, /*meta=*/true), row.speed.context, element);
+  const auto batch = static_cast<double>(row.speed.batch), asked = static_cast<double>(row.speed.batch_asked);
   row.a100_tok_s = asked / eval::step_time(work, eval::a100(), asked, kv).total();
   row.h100_tok_s = asked / eval::step_time(work, eval::h100(), asked, kv).total();
-  row.weight_share = row.speed.decode_tok_s / static_cast<double>(batch) * work.weight_bytes / device.bandwidth;
+  row.weight_share = row.speed.decode_tok_s / batch * work.weight_bytes / bandwidth;
 }
 
 }  // namespace
@@ -55,6 +77,7 @@ void measure_rows(std::vector<ThroughputRow>& rows, const ThroughputOptions& opt
   const int rounds = options.speed.repeats;
   Progress progress("throughput", static_cast<double>(rounds) * static_cast<double>(rows.size()), "measurements");
   std::vector<eval::SpeedProbe> probes;
+  std::vector<std::vector<Moment>> moments(rows.size());
   double done = 0;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     auto speed = options.speed;
@@ -71,6 +94,8 @@ void measure_rows(std::vector<ThroughputRow>& rows, const ThroughputOptions& opt
       if (!row.model) made = make_model(*row.design, options);
       const LanguageModel& model = row.model ? *row.model : *made;
       probes[i].round(model, 1);
+      // Beside the row and not at the end: where the machine drifts, both drift.
+      moments[i].push_back(predict(model, probes[i].result(), options));
       row.weight_bytes = model.weight_bytes();
       if (made && keep) row.model = std::move(made);
       ++done;
@@ -78,7 +103,7 @@ void measure_rows(std::vector<ThroughputRow>& rows, const ThroughputOptions& opt
   }
   for (std::size_t i = 0; i < rows.size(); ++i) {
     rows[i].speed = probes[i].result();
-    predict(rows[i], LanguageModel(*rows[i].design, 0, /*meta=*/true), options);
+    set_predictions(rows[i], moments[i], options);
   }
   progress.finish();
 }
