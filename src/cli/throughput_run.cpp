@@ -35,6 +35,8 @@ std::unique_ptr<LanguageModel> make_model(const Design& design, const Throughput
   return model;
 }
 
+double element_bytes(at::ScalarType type) { return static_cast<double>(c10::elementSize(type)); }
+
 // What the roofline says of a row, with this machine's limits at one moment.
 struct Moment {
   eval::StepTime time;
@@ -42,10 +44,9 @@ struct Moment {
 };
 
 Moment predict(const LanguageModel& model, const eval::SpeedResult& speed, const ThroughputOptions& options) {
-  const double element = options.weight_type == at::kFloat ? 4 : 2, kv = options.speed.kv_type == at::kFloat ? 4 : 2;
-  const auto work = eval::step_work(model, speed.context, element);
+  const auto work = eval::step_work(model, speed.context, element_bytes(options.weight_type));
   const auto device = eval::measured_device(speed.batch, options.weight_type);
-  return {eval::step_time(work, device, static_cast<double>(speed.batch), kv), device.bandwidth};
+  return {eval::step_time(work, device, static_cast<double>(speed.batch), element_bytes(options.speed.kv_type)), device.bandwidth};
 }
 
 // The median of the moments, part by part; and the devices that are known from their data sheets.
@@ -60,8 +61,8 @@ void set_predictions(ThroughputRow& row, const std::vector<Moment>& moments, con
     row.predicted.*part = usual([part](const Moment& moment) { return moment.time.*part; });
   }
   const double bandwidth = usual([](const Moment& moment) { return moment.bandwidth; });
-  const double element = options.weight_type == at::kFloat ? 4 : 2, kv = options.speed.kv_type == at::kFloat ? 4 : 2;
-  const auto work = eval::step_work(LanguageModel(*row.design, 0, /*meta=*/true), row.speed.context, element);
+  const auto work = eval::step_work(LanguageModel(*row.design, 0, /*meta=*/true), row.speed.context, element_bytes(options.weight_type));
+  const double kv = element_bytes(options.speed.kv_type);
   const auto batch = static_cast<double>(row.speed.batch), asked = static_cast<double>(row.speed.batch_asked);
   row.a100_tok_s = asked / eval::step_time(work, eval::a100(), asked, kv).total();
   row.h100_tok_s = asked / eval::step_time(work, eval::h100(), asked, kv).total();
