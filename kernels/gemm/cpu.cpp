@@ -173,7 +173,8 @@ void transpose(const T* in, std::int64_t row, std::int64_t rows, std::int64_t co
 template <class T>
 void pack_transposed(const T* b, std::int64_t row, std::int64_t steps, std::int64_t columns, float* out) {
   transpose(b, row, columns, steps, out, kWidth);
-  for (std::int64_t k = 0; k < steps && columns < kWidth; ++k) std::fill(out + k * kWidth + columns, out + (k + 1) * kWidth, 0.0f);
+  if (columns == kWidth) return;
+  for (std::int64_t k = 0; k < steps; ++k) std::fill(out + k * kWidth + columns, out + (k + 1) * kWidth, 0.0f);
 }
 
 // out[k * kWidth + j] = b[k * row + j].

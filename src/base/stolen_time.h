@@ -19,12 +19,13 @@ struct QuietRun {
   double value = 0, seconds = 0, stolen = 0;
 };
 
-// Calls f, which returns a number and keeps `threads` threads busy, again while the hypervisor takes more than 2 % of its time: neighbours
-// come for seconds (seen: a third of the time, whenever 12 GB had been freed). The least disturbed of kQuietTries calls at most.
+// Calls f, which returns a number and keeps `threads` threads busy, again while the hypervisor takes more than kMostStolen of its time:
+// neighbours come for seconds (seen: a third of the time, whenever 12 GB had been freed). The least disturbed of kQuietTries calls at most.
 constexpr int kQuietTries = 4;
+constexpr double kMostStolen = 0.02;
 template <class F>
 QuietRun quiet_run(int threads, const F& f) {
-  constexpr double kMostStolen = 0.02, kTick = 0.01;  // below a tick the count has no meaning
+  constexpr double kTick = 0.01;  // seconds; below a tick the count has no meaning
   QuietRun best;
   for (int i = 0; i < kQuietTries; ++i) {
     const double before = stolen_seconds();

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/stolen_time.h"
 #include "base/text.h"
 #include "cli/design_argument.h"
 #include "cli/throughput_run.h"
@@ -242,7 +243,7 @@ void run_throughput_command(const Invocation& invocation) {
     measure_rows(rows, options);
     for (auto& row : rows) {
       row.model.reset();
-      if (row.speed.stolen_share > 0.02) {
+      if (row.speed.stolen_share > kMostStolen) {
         log_event("throughput design={}: other machines of this host took {} of its time", row.design->name(), percent(row.speed.stolen_share));
       }
       if (row.speed.batch == row.speed.batch_asked) continue;
