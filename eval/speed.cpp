@@ -69,12 +69,16 @@ void SpeedProbe::prefill_sample(const Engine& engine) {
   const std::int64_t count = std::min(options_.chunk, options_.context - 1);
   const std::int64_t before = std::max<std::int64_t>(0, (options_.context - count) / 2);
   const auto ids = random_ids(count, engine.model().config().vocab);
-  batch->fill_synthetic(std::max<std::int64_t>(before, 1));
-  synchronize(engine.model().device());
-  const Stopwatch watch;
-  batch->prefill(0, ids);
-  synchronize(engine.model().device());
-  prefill_rates_.push_back(static_cast<double>(count) / watch.seconds());
+  const auto run = quiet_run(at::get_num_threads(), [&] {
+    throw_if_interrupted();
+    batch->fill_synthetic(std::max<std::int64_t>(before, 1));
+    synchronize(engine.model().device());
+    const Stopwatch watch;
+    batch->prefill(0, ids);
+    synchronize(engine.model().device());
+    return static_cast<double>(count) / watch.seconds();
+  });
+  prefill_rates_.push_back(run.value);
 }
 
 void SpeedProbe::prefill_whole(Batch& batch, std::int64_t prompt) {

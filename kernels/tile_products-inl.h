@@ -15,17 +15,9 @@
 #include <cstdint>
 
 #include "kernels/bf16_pairs-inl.h"
+#include "kernels/padded.h"
+#include "kernels/transpose-inl.h"
 #include "kernels/vector_math-inl.h"
-
-#ifndef HYMBA_UNROLL
-#define HYMBA_UNROLL _Pragma("GCC unroll 16")
-
-namespace hymba::kernels {
-// Row length of matrices whose lanes run over features: a power of two up to 16, then a multiple of 16.
-inline std::int64_t padded(std::int64_t n) { return n <= 4 ? 4 : n <= 8 ? 8 : (n + 15) / 16 * 16; }
-
-}  // namespace hymba::kernels
-#endif
 
 HWY_BEFORE_NAMESPACE();
 namespace hymba::kernels {
@@ -150,23 +142,6 @@ HWY_INLINE void accumulate(const float* weights, std::int64_t keys, const float*
   for_blocks<kBlockRows<NV>>(features, Accumulate<NV, kPairs>{weights, keys, rows, stride, sum_T, alpha});
 }
 
-using FourTag = hn::CappedTag<float, 4>;
-using FourVec = hn::Vec<FourTag>;
-
-// Transposes each block of four lanes.
-template <class D>
-HWY_INLINE void transpose_4x4(D d, hn::Vec<D> v[4]) {
-  const hn::Repartition<double, D> d64;
-  const auto low01 = hn::BitCast(d64, hn::InterleaveLower(d, v[0], v[1]));
-  const auto low23 = hn::BitCast(d64, hn::InterleaveLower(d, v[2], v[3]));
-  const auto high01 = hn::BitCast(d64, hn::InterleaveUpper(d, v[0], v[1]));
-  const auto high23 = hn::BitCast(d64, hn::InterleaveUpper(d, v[2], v[3]));
-  v[0] = hn::BitCast(d, hn::InterleaveLower(d64, low01, low23));
-  v[1] = hn::BitCast(d, hn::InterleaveUpper(d64, low01, low23));
-  v[2] = hn::BitCast(d, hn::InterleaveLower(d64, high01, high23));
-  v[3] = hn::BitCast(d, hn::InterleaveUpper(d64, high01, high23));
-}
-
 // out[i] = scale * in[i]; four at a time, since rows are often shorter than a vector.
 HWY_INLINE void scale_row(const float* in, float scale, std::int64_t n, float* out) {
   const FourTag d;
@@ -184,38 +159,6 @@ HWY_INLINE float dot_row(const float* x, const float* y, std::int64_t n) {
   float sum = hn::GetLane(hn::SumOfLanes(d, sums));
   for (; i < n; ++i) sum += x[i] * y[i];
   return sum;
-}
-
-// out[i * tile + t] = scale * rows[t][i] for four rows t.
-HWY_INLINE void transpose_rows(const float* const rows[4], float scale, std::int64_t features, std::int64_t tile,
-                               float* out) {
-  const FourTag d;
-  std::int64_t i = 0;
-  for (; i + 4 <= features; i += 4) {
-    FourVec v[4];
-    for (int t = 0; t < 4; ++t) v[t] = hn::Mul(hn::Set(d, scale), hn::LoadU(d, rows[t] + i));
-    transpose_4x4(d, v);
-    for (int t = 0; t < 4; ++t) hn::StoreU(v[t], d, out + (i + t) * tile);
-  }
-  for (; i < features; ++i) {
-    for (int t = 0; t < 4; ++t) out[i * tile + t] = scale * rows[t][i];
-  }
-}
-
-// rows[t][i] = scale * x_T[i * tile + t] for the first `count` of four rows t.
-HWY_INLINE void write_rows(const float* x_T, float scale, std::int64_t features, std::int64_t tile, std::int64_t count,
-                           float* const rows[4]) {
-  const FourTag d;
-  std::int64_t i = 0;
-  for (; i + 4 <= features && count == 4; i += 4) {
-    FourVec v[4];
-    for (int t = 0; t < 4; ++t) v[t] = hn::Mul(hn::Set(d, scale), hn::LoadU(d, x_T + (i + t) * tile));
-    transpose_4x4(d, v);
-    for (int t = 0; t < 4; ++t) hn::StoreU(v[t], d, rows[t] + i);
-  }
-  for (; i < features; ++i) {
-    for (int t = 0; t < count; ++t) rows[t][i] = scale * x_T[i * tile + t];
-  }
 }
 
 // Weights read one at a time: that of (key, row) lies at data[key * key_stride + row * row_stride].

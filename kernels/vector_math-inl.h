@@ -12,6 +12,10 @@
 #include <cstdint>
 #include <cstring>
 
+#ifndef HYMBA_UNROLL
+#define HYMBA_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 HWY_BEFORE_NAMESPACE();
 namespace hymba::kernels {
 namespace HWY_NAMESPACE {

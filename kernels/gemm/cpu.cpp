@@ -30,10 +30,10 @@ constexpr int kBlock = kManyRegisters ? (NV == 4 ? 6 : 8) : (NV == 2 ? 6 : 8);
 
 // What one panel of columns needs over a range of k.
 struct Panel {
-  const float *a, *b;
+  const float *a, *b, *start;  // start: null for zeros
   float* c;
   std::int64_t a_row, a_step, b_row, c_row, steps, columns;
-  bool add, add_last;  // C's numbers start the sums, or are added to them (long sums lose less)
+  bool add_last;  // start's numbers are added to the sums, not sums to them (long sums lose less)
 };
 
 template <int NV, bool kPairs>
@@ -50,13 +50,12 @@ struct Block {
     const FloatTag d;
     const float* a = p.a + row * a_row;
     const float* b = p.b;
-    float* c = p.c + row * p.c_row;
     FloatVec sum[M][NV];
     HYMBA_UNROLL
     for (std::size_t i = 0; i < M; ++i) {
       HYMBA_UNROLL
       for (int j = 0; j < NV; ++j) {
-        sum[i][j] = p.add && !p.add_last ? load_part(c + i * p.c_row + j * kLanes, p.columns - j * kLanes) : hn::Zero(d);
+        sum[i][j] = p.start && !p.add_last ? started(row, i, j) : hn::Zero(d);
       }
     }
     for (std::int64_t k = 0; k < p.steps; ++k, a += p.a_step, b += p.b_row) {
@@ -74,11 +73,17 @@ struct Block {
     for (std::size_t i = 0; i < M; ++i) {
       HYMBA_UNROLL
       for (int j = 0; j < NV; ++j) {
-        float* to = c + i * p.c_row + j * kLanes;
-        const std::int64_t left = p.columns - j * kLanes;
-        store_part(p.add && p.add_last ? hn::Add(sum[i][j], load_part(to, left)) : sum[i][j], to, left);
+        const FloatVec all = p.start && p.add_last ? hn::Add(sum[i][j], started(row, i, j)) : sum[i][j];
+        store_part(all, p.c + place(row, i, j), p.columns - j * kLanes);
       }
     }
+  }
+
+  HWY_INLINE std::int64_t place(std::int64_t row, std::size_t i, int j) const {
+    return (row + static_cast<std::int64_t>(i)) * p.c_row + j * kLanes;
+  }
+  HWY_INLINE FloatVec started(std::int64_t row, std::size_t i, int j) const {
+    return load_part(p.start + place(row, i, j), p.columns - j * kLanes);
   }
 };
 
@@ -99,14 +104,20 @@ HWY_INLINE void any_panel(const Panel& p, std::int64_t rows) {
   }
 }
 
-void product_tasks(const Shape& s, const float* a, const float* b, float* c, std::int64_t begin, std::int64_t end) {
+// What the sums of the steps from k on start from: once the first steps are in C, C.
+HWY_INLINE const float* start_of(const float* start, const float* c, std::int64_t k, std::int64_t at) {
+  return k > 0 ? c + at : start ? start + at : nullptr;
+}
+
+void product_tasks(const Shape& s, const float* a, const float* b, const float* start, float* c, std::int64_t begin, std::int64_t end) {
   for (std::int64_t task = begin; task < end; ++task) {
     const std::int64_t first = task * kRows, rows = std::min(kRows, s.M - first);
     for (std::int64_t k = 0; k < std::max<std::int64_t>(s.K, 1); k += kSteps) {
       for (std::int64_t j = 0; j < s.N; j += kVectors * kLanes) {
-        any_panel<false>({a + first * s.a_row + k * s.a_step, b + k * s.b_row + j, c + first * s.c_row + j, s.a_row, s.a_step,
-                   s.b_row, s.c_row, std::min(kSteps, s.K - k), s.N - j, s.add || k > 0, false},
-                  rows);
+        const std::int64_t at = first * s.c_row + j;
+        any_panel<false>({a + first * s.a_row + k * s.a_step, b + k * s.b_row + j, start_of(start, c, k, at), c + at, s.a_row, s.a_step,
+                          s.b_row, s.c_row, std::min(kSteps, s.K - k), s.N - j, false},
+                         rows);
       }
     }
   }
@@ -114,65 +125,10 @@ void product_tasks(const Shape& s, const float* a, const float* b, float* c, std
 
 constexpr std::int64_t kWidth = kVectors * kLanes;  // of a register block; a packed panel holds kPanel / kWidth of those
 
-template <class T>
-HWY_INLINE float one_float(const T* p) {
-  return hn::GetLane(load_float_part(p, 1));
-}
-
-// Four numbers of each of as many rows as the vector has lanes: block i of v[t] is of row 4 i + t.
-template <class D, class T>
-HWY_INLINE void load_blocks(D d, const T* p, std::int64_t row, hn::Vec<D> v[4]) {
-  HYMBA_UNROLL
-  for (int t = 0; t < 4; ++t, p += row) {
-    if constexpr (hn::MaxLanes(D()) == 4) {
-      v[t] = load_float(d, p);
-#if HWY_TARGET == HWY_AVX2
-    } else {
-      v[t] = hn::Combine(d, load_float(FourTag(), p + 4 * row), load_float(FourTag(), p));
-#elif HWY_TARGET == HWY_AVX3
-    } else {
-      const __m512 low = _mm512_castps128_ps512(load_float(FourTag(), p).raw);
-      const __m512 half = _mm512_insertf32x4(low, load_float(FourTag(), p + 4 * row).raw, 1);
-      const __m512 most = _mm512_insertf32x4(half, load_float(FourTag(), p + 8 * row).raw, 2);
-      v[t].raw = _mm512_insertf32x4(most, load_float(FourTag(), p + 12 * row).raw, 3);
-#endif
-    }
-  }
-}
-
-// The columns of as many rows as the vector has lanes, see transpose().
-template <class D, class T>
-HWY_INLINE void transpose_lanes(D d, const T* in, std::int64_t row, std::int64_t columns, float* out, std::int64_t out_row) {
-  std::int64_t j = 0;
-  for (; j + 4 <= columns; j += 4) {
-    hn::Vec<D> v[4];
-    load_blocks(d, in + j, row, v);
-    transpose_4x4(d, v);
-    HYMBA_UNROLL
-    for (int t = 0; t < 4; ++t) hn::StoreU(v[t], d, out + (j + t) * out_row);
-  }
-  for (; j < columns; ++j) {
-    for (std::size_t t = 0; t < hn::MaxLanes(D()); ++t) {
-      out[j * out_row + static_cast<std::int64_t>(t)] = one_float(in + static_cast<std::int64_t>(t) * row + j);
-    }
-  }
-}
-
-// out[j * out_row + i] = in[i * row + j].
-template <class T>
-void transpose(const T* in, std::int64_t row, std::int64_t rows, std::int64_t columns, float* out, std::int64_t out_row) {
-  std::int64_t i = 0;
-  for (; i + kLanes <= rows; i += kLanes) transpose_lanes(FloatTag(), in + i * row, row, columns, out + i, out_row);
-  for (; i + 4 <= rows; i += 4) transpose_lanes(FourTag(), in + i * row, row, columns, out + i, out_row);
-  for (; i < rows; ++i) {
-    for (std::int64_t j = 0; j < columns; ++j) out[j * out_row + i] = one_float(in + i * row + j);
-  }
-}
-
 // out[k * kWidth + j] = b[j * row + k] for `columns` <= kWidth columns, zeros behind them.
 template <class T>
 void pack_transposed(const T* b, std::int64_t row, std::int64_t steps, std::int64_t columns, float* out) {
-  transpose(b, row, columns, steps, out, kWidth);
+  transpose_rows([=](std::int64_t j) { return b + j * row; }, columns, steps, out, kWidth);
   if (columns == kWidth) return;
   for (std::int64_t k = 0; k < steps; ++k) std::fill(out + k * kWidth + columns, out + (k + 1) * kWidth, 0.0f);
 }
@@ -188,33 +144,34 @@ void pack(const T* b, std::int64_t row, std::int64_t steps, std::int64_t columns
 }
 
 template <bool kPairs, class T>
-void panel_task(const Panels& p, const float* a, const T* b, float* c, std::int64_t task) {
+void panel_task(const Panels& p, const float* a, const T* b, const float* start, float* c, std::int64_t task) {
   const Shape& s = p.shape;
   HWY_ALIGN float packed[kPanel * kRun];
   const std::int64_t first = task % p.row_tasks() * p.task_rows, rows = std::min(p.task_rows, s.M - first);
-  const std::int64_t start = task / p.row_tasks() * kPanel, stop = std::min(start + kPanel, s.N);
+  const std::int64_t left = task / p.row_tasks() * kPanel, right = std::min(left + kPanel, s.N);
   for (std::int64_t k = 0; k < std::max<std::int64_t>(s.K, 1); k += kRun) {
     const std::int64_t steps = std::min(kRun, s.K - k);
-    for (std::int64_t j = start; j < stop; j += kWidth) {
-      float* to = packed + (j - start) * kRun;
-      p.b_transposed ? pack_transposed(b + j * s.b_row + k, s.b_row, steps, std::min(kWidth, stop - j), to)
-                     : pack(b + k * s.b_row + j, s.b_row, steps, std::min(kWidth, stop - j), to);
+    for (std::int64_t j = left; j < right; j += kWidth) {
+      float* to = packed + (j - left) * kRun;
+      p.b_transposed ? pack_transposed(b + j * s.b_row + k, s.b_row, steps, std::min(kWidth, right - j), to)
+                     : pack(b + k * s.b_row + j, s.b_row, steps, std::min(kWidth, right - j), to);
     }
-    for (std::int64_t j = start; j < stop; j += kWidth) {
-      any_panel<kPairs>({a + first * s.a_row + k, packed + (j - start) * kRun, c + first * s.c_row + j, s.a_row, 1, kWidth, s.c_row, steps,
-                 stop - j, s.add || k > 0, true},
-                rows);
+    for (std::int64_t j = left; j < right; j += kWidth) {
+      const std::int64_t at = first * s.c_row + j;
+      any_panel<kPairs>({a + first * s.a_row + k, packed + (j - left) * kRun, start_of(start, c, k, at), c + at, s.a_row, 1, kWidth, s.c_row,
+                         steps, right - j, true},
+                        rows);
     }
   }
 }
 
-void panel_tasks(const Panels& p, const float* a, const void* b, float* c, std::int64_t begin, std::int64_t end) {
+void panel_tasks(const Panels& p, const float* a, const void* b, const float* start, float* c, std::int64_t begin, std::int64_t end) {
   if (p.bf16_pairs) {
-    for (std::int64_t task = begin; task < end; ++task) panel_task<true>(p, a, static_cast<const float*>(b), c, task);
+    for (std::int64_t task = begin; task < end; ++task) panel_task<true>(p, a, static_cast<const float*>(b), start, c, task);
     return;
   }
   with_storage(p.storage, [&]<class T>(const T*) {
-    for (std::int64_t task = begin; task < end; ++task) panel_task<false>(p, a, static_cast<const T*>(b), c, task);
+    for (std::int64_t task = begin; task < end; ++task) panel_task<false>(p, a, static_cast<const T*>(b), start, c, task);
   });
 }
 
@@ -222,7 +179,7 @@ void transpose_tasks(const float* in, std::int64_t rows, std::int64_t columns, s
                      std::int64_t begin, std::int64_t end) {
   const std::int64_t first = begin * kPanel, last = std::min(end * kPanel, columns);
   for (std::int64_t j = first; j < last; j += kPanel) {
-    transpose(in + j, stride, rows, std::min(kPanel, last - j), out + j * out_row, out_row);
+    transpose_rows([=](std::int64_t i) { return in + i * stride + j; }, rows, std::min(kPanel, last - j), out + j * out_row, out_row);
   }
 }
 
@@ -237,12 +194,12 @@ HWY_EXPORT(product_tasks);
 HWY_EXPORT(panel_tasks);
 HWY_EXPORT(transpose_tasks);
 
-void cpu(const Shape& s, const float* a, const float* b, float* c, std::int64_t begin, std::int64_t end) {
-  HWY_DYNAMIC_DISPATCH(product_tasks)(s, a, b, c, begin, end);
+void cpu(const Shape& s, const float* a, const float* b, const float* start, float* c, std::int64_t begin, std::int64_t end) {
+  HWY_DYNAMIC_DISPATCH(product_tasks)(s, a, b, start, c, begin, end);
 }
 
-void panels(const Panels& p, const float* a, const void* b, float* c, std::int64_t begin, std::int64_t end) {
-  HWY_DYNAMIC_DISPATCH(panel_tasks)(p, a, b, c, begin, end);
+void panels(const Panels& p, const float* a, const void* b, const float* start, float* c, std::int64_t begin, std::int64_t end) {
+  HWY_DYNAMIC_DISPATCH(panel_tasks)(p, a, b, start, c, begin, end);
 }
 
 void transpose(const float* in, std::int64_t rows, std::int64_t columns, std::int64_t stride, float* out, std::int64_t out_row,

@@ -70,10 +70,10 @@ struct Right {
   }
 };
 
-void run(const gemm::Shape& s, const double* a, const double* b, double* c) { gemm::reference(s, a, b, c); }
-void run(const gemm::Shape& s, const float* a, const float* b, float* c) {
+void run(const gemm::Shape& s, const double* a, const double* b, const double* start, double* c) { gemm::reference(s, a, b, start, c); }
+void run(const gemm::Shape& s, const float* a, const float* b, const float* start, float* c) {
   parallel_tasks(s.tasks(), grain_for(0.03 * static_cast<double>(gemm::kRows * s.N * s.K)),
-                 [=](std::int64_t begin, std::int64_t end) { gemm::cpu(s, a, b, c, begin, end); });
+                 [=](std::int64_t begin, std::int64_t end) { gemm::cpu(s, a, b, start, c, begin, end); });
 }
 
 // Rows of C a task: all of them where there are panels enough for the threads, so that each is packed once.
@@ -83,30 +83,36 @@ std::int64_t rows_of_task(std::int64_t rows, std::int64_t columns) {
   return std::max<std::int64_t>(1, (rows + pieces - 1) / pieces);
 }
 
-void run_panels(const gemm::Shape& s, const float* a, const at::Tensor& b, bool b_transposed, float* c, bool bf16_pairs = false) {
+void run_panels(const gemm::Shape& s, const float* a, const at::Tensor& b, bool b_transposed, const float* start, float* c, bool bf16_pairs = false) {
   const gemm::Panels p{s, b_transposed, storage_of(b), rows_of_task(s.M, s.N), bf16_pairs};
   const double nanoseconds = 0.03 * static_cast<double>(std::min(p.task_rows, s.M) * gemm::kPanel * s.K);
-  parallel_tasks(p.tasks(), grain_for(nanoseconds), [&](std::int64_t begin, std::int64_t end) { gemm::panels(p, a, b.const_data_ptr(), c, begin, end); });
+  parallel_tasks(p.tasks(), grain_for(nanoseconds), [&](std::int64_t begin, std::int64_t end) { gemm::panels(p, a, b.const_data_ptr(), start, c, begin, end); });
 }
 
-// c (+)= op(a) op(b), a and b with dense rows, transposed where said; rows of c are dense. large: b is packed by panels.
-void multiply(const at::Tensor& a, bool a_transposed, const at::Tensor& b, bool b_transposed, const at::Tensor& c, bool add,
+template <class T>
+const T* data_or_null(const at::Tensor& x) {
+  return x.defined() ? x.const_data_ptr<T>() : nullptr;
+}
+
+// c = start + op(a) op(b), a and b with dense rows, transposed where said; rows of c are dense. start: undefined, or as c, or c
+// itself. large: b is packed by panels.
+void multiply(const at::Tensor& a, bool a_transposed, const at::Tensor& b, bool b_transposed, const at::Tensor& start, const at::Tensor& c,
               bool large) {
   if (c.numel() == 0) return;
   gemm::Shape s;
   s.M = c.size(0), s.N = c.size(1), s.K = a.size(a_transposed ? 0 : 1);
   s.a_row = a_transposed ? 1 : a.stride(0), s.a_step = a_transposed ? a.stride(0) : 1;
-  s.c_row = c.stride(0), s.add = add;
+  s.c_row = c.stride(0);
   if (large && c.scalar_type() == at::kFloat) {
     const at::Tensor rows = a_transposed ? at::empty({a.size(1), a.size(0)}, a.options()) : a;
     if (a_transposed) transpose_into(a, rows.data_ptr<float>(), rows.stride(0));
     s.a_row = rows.stride(0), s.a_step = 1, s.b_row = b.stride(0);
-    return run_panels(s, rows.const_data_ptr<float>(), b, b_transposed, c.data_ptr<float>());
+    return run_panels(s, rows.const_data_ptr<float>(), b, b_transposed, data_or_null<float>(start), c.data_ptr<float>());
   }
   AT_DISPATCH_FLOATING_TYPES(c.scalar_type(), "linear", [&] {
     const Right<scalar_t> right(b, b_transposed);
     s.b_row = right.row;
-    run(s, a.const_data_ptr<scalar_t>(), right.data, c.data_ptr<scalar_t>());
+    run(s, a.const_data_ptr<scalar_t>(), right.data, data_or_null<scalar_t>(start), c.data_ptr<scalar_t>());
   });
 }
 
@@ -115,9 +121,9 @@ bool is_large(const at::Tensor& weight) { return weight.numel() > kMostWeights; 
 at::Tensor forward_pass(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& residual) {
   auto sizes = x.sizes().vec();
   sizes.back() = weight.size(0);
-  const at::Tensor y = residual.defined() ? residual.clone(at::MemoryFormat::Contiguous) : at::empty(sizes, x.options());
+  const at::Tensor y = at::empty(sizes, x.options()), start = residual.defined() ? residual.contiguous() : residual;
   const at::Tensor matrix = as_matrix(x);
-  multiply(matrix, false, weight, true, y.view({matrix.size(0), weight.size(0)}), residual.defined(), is_large(weight));
+  multiply(matrix, false, weight, true, start, y.view({matrix.size(0), weight.size(0)}), is_large(weight));
   return y;
 }
 
@@ -137,12 +143,12 @@ struct Linear : torch::autograd::Function<Linear> {
     at::Tensor dx, dweight;
     if (ctx->needs_input_grad(0)) {
       dx = at::empty({x.size(0), x.size(1)}, x.options());
-      multiply(dy, false, weight, false, dx, false, is_large(weight));
+      multiply(dy, false, weight, false, {}, dx, is_large(weight));
       dx = dx.view(ctx->saved_data["sizes"].toIntVector());
     }
     if (ctx->needs_input_grad(1)) {
       dweight = at::empty(weight.sizes(), x.options());
-      multiply(dy, true, x, false, dweight, false, is_large(weight));
+      multiply(dy, true, x, false, {}, dweight, is_large(weight));
     }
     return {dx, dweight, ctx->saved_data["residual"].toBool() ? grads[0] : at::Tensor()};
   }
@@ -173,10 +179,11 @@ void linear_out(const at::Tensor& y, const at::Tensor& x, const at::Tensor& weig
     if (!multiplies_bf16() || !pairs) return linear_out(y, rounded.to(at::kFloat), weight, add);
     gemm::Shape s;
     s.M = y.size(0), s.N = y.size(1), s.K = x.size(1) / 2;
-    s.a_row = rounded.stride(0) / 2, s.a_step = 1, s.b_row = weight.stride(0) / 2, s.c_row = y.stride(0), s.add = add;
-    return run_panels(s, static_cast<const float*>(rounded.const_data_ptr()), weight, true, y.data_ptr<float>(), true);
+    s.a_row = rounded.stride(0) / 2, s.a_step = 1, s.b_row = weight.stride(0) / 2, s.c_row = y.stride(0);
+    float* out = y.data_ptr<float>();
+    return run_panels(s, static_cast<const float*>(rounded.const_data_ptr()), weight, true, add ? out : nullptr, out, true);
   }
-  multiply(x, false, weight, true, y, add, true);  // panels need no memory, which a decoding step must not ask for
+  multiply(x, false, weight, true, add ? y : at::Tensor(), y, true);  // panels need no memory, which a decoding step must not ask for
 }
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& residual) {

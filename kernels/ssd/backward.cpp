@@ -111,12 +111,8 @@ struct HeadGradient {
       scale_row(a.x.at(k.b, k.first + t, h), head.dt[t] * head.to_end[t], a.P, u_rows + t * a.P);
     }
     sum_over_rows({u_rows, a.P, 1}, a.P, k.steps, dh, width, dB);
-    for (std::int64_t p = 0; p < x_width; p += 4) {
-      const std::int64_t last = a.P - 1;
-      const float* rows[4];  // past the last one: repeated into the padding
-      for (std::int64_t i = 0; i < 4; ++i) rows[i] = dh + std::min(p + i, last) * width;
-      transpose_rows(rows, 1.0f, a.N, x_width, dh_T + p);
-    }
+    // Past the last row: repeated into the padding.
+    transpose_rows([=, last = a.P - 1, this](std::int64_t p) { return dh + std::min(p, last) * width; }, x_width, a.N, dh_T, x_width);
     std::fill_n(du_state, k.steps * x_width, 0.0f);
     sum_over_rows({group.B_rows, width, 1}, a.N, k.steps, dh_T, x_width, du_state);
   }

@@ -75,19 +75,13 @@ inline void pack_rows(const Chunk& k, const Rows<float>& x, std::int64_t i, std:
 // x_T[feature][T] of T rows of `width` floats.
 inline void transpose_tile(const float* rows, std::int64_t width, std::int64_t features, std::int64_t tile,
                            float* x_T) {
-  for (std::int64_t t = 0; t < tile; t += 4, rows += 4 * width) {
-    const float* four[4] = {rows, rows + width, rows + 2 * width, rows + 3 * width};
-    transpose_rows(four, 1.0f, features, tile, x_T + t);
-  }
+  transpose_rows([=](std::int64_t t) { return rows + t * width; }, tile, features, x_T, tile);
 }
 
 // The first `count` rows, `stride` apart, of a transposed tile.
 inline void write_tile(const float* x_T, std::int64_t features, std::int64_t tile, std::int64_t count,
                        std::int64_t stride, float* rows) {
-  for (std::int64_t t = 0; t < count; t += 4, rows += 4 * stride) {
-    float* const four[4] = {rows, rows + stride, rows + 2 * stride, rows + 3 * stride};
-    write_rows(x_T + t, 1.0f, features, tile, std::min<std::int64_t>(4, count - t), four);
-  }
+  write_rows(x_T, tile, count, features, [=](std::int64_t t) { return rows + t * stride; });
 }
 
 // What one head makes of its steps in one chunk. With s_t = sum of dt * A up to t (here times log2 e): the state decays

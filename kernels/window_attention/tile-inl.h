@@ -52,20 +52,16 @@ struct Tile {
 
   // x_T[feature][T] = scale * the lanes' rows of x.
   void transpose(const Rows<const float>& x, std::int64_t features, float scale, float* x_T) const {
-    for (std::int64_t t = 0; t < T; t += 4) {
-      const float* from[4];
-      for (int i = 0; i < 4; ++i) from[i] = x.at(batch, query[t + i], head[t + i]);
-      kernels::HWY_NAMESPACE::transpose_rows(from, scale, features, T, x_T + t);
-    }
+    const float* from[T];
+    for (std::int64_t t = 0; t < T; ++t) from[t] = x.at(batch, query[t], head[t]);
+    transpose_rows([&](std::int64_t t) { return from[t]; }, T, features, x_T, T, Times{scale});
   }
 
   // out [.., L, H, features] = scale * x_T for the tile's rows.
   void write_rows(const float* x_T, std::int64_t features, float scale, const Args<float>& a, float* out) const {
-    for (std::int64_t t = 0; t < rows; t += 4) {
-      float* to[4];
-      for (int i = 0; i < 4; ++i) to[i] = out + ((batch * a.L + query[t + i]) * a.H + head[t + i]) * features;
-      kernels::HWY_NAMESPACE::write_rows(x_T + t, scale, features, T, std::min<std::int64_t>(4, rows - t), to);
-    }
+    float* to[T];
+    for (std::int64_t t = 0; t < rows; ++t) to[t] = out + ((batch * a.L + query[t]) * a.H + head[t]) * features;
+    kernels::HWY_NAMESPACE::write_rows(x_T, T, rows, features, [&](std::int64_t t) { return to[t]; }, Times{scale});
   }
 
   // Whether keys lo .. hi - 1 of a range need a mask: some row is too early or too late for one of them.
