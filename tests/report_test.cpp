@@ -31,7 +31,8 @@ TEST(Report, ResultsOfSeveralMachinesBecomeOnePageThatNamesItsGaps) {
   EXPECT_EQ(html.find("\"run\":true", html.find("\"design\":\"row-06\"")) != std::string::npos, true);
   EXPECT_NE(read_file(findings).find("| 10: needle in a haystack |"), std::string::npos);
   EXPECT_NE(read_file(findings).find("**not run**"), std::string::npos);
-  for (const auto& file : lines_of(outcome.out).at(0)["files"]) EXPECT_TRUE(fs::exists(file.get<std::string>())) << file;
+  const auto lines = lines_of(outcome.out);
+  for (const auto& file : lines.at(0)["files"]) EXPECT_TRUE(fs::exists(file.get<std::string>())) << file;
   // Table 1's shapes are counted beside the small models.
   bool shapes = false;
   for (const auto& r : read_records(a / "records.jsonl")) shapes = shapes || (r.study == "shapes" && r.metric == "cache_mb_paper" && std::abs(r.value - 1.87) < 0.005);

@@ -4,6 +4,8 @@
 
 #include <csignal>
 #include <fstream>
+#include <limits>
+#include <memory>
 #include <set>
 
 #include "base/error.h"
@@ -219,6 +221,22 @@ TEST(Median, OddEvenNone) {
   EXPECT_DOUBLE_EQ(median({10, 1, 4, 2}), 3);
   EXPECT_DOUBLE_EQ(median({}), 0);
 }
+
+#ifdef __SANITIZE_ADDRESS__
+// A finding that only prints a line would fail no test.
+TEST(SanitizersDeathTest, EndTheProgram) {
+  volatile int most = std::numeric_limits<int>::max(), shift = 40;
+  EXPECT_DEATH(most = most + 1, "signed integer overflow");
+  EXPECT_DEATH(most = 1 << shift, "shift exponent 40");
+  EXPECT_DEATH(
+      {
+        const auto numbers = std::make_unique<int[]>(3);
+        volatile int behind = 3;
+        most = numbers[static_cast<std::size_t>(behind)];
+      },
+      "heap-buffer-overflow");
+}
+#endif
 
 }  // namespace
 }  // namespace hymba
