@@ -63,7 +63,8 @@ TEST(OddInput, NumbersBeyondAllBounds) {
   EXPECT_MISTAKE(fmt::format("show 9 --attention.window={}", kHuge), "attention.window", "at most");
   EXPECT_MISTAKE("show 9 --attention.head_dim=9223372036854775806", "attention.head_dim", "at most");
   EXPECT_MISTAKE("show 9 --attention.v_dim=4611686018427387904", "attention.v_dim", "at most");
-  EXPECT_MISTAKE(fmt::format("show 9 --mamba.state={}", kHuge), "A_log", "check the design's sizes");
+  EXPECT_MISTAKE(fmt::format("show 9 --mamba.state={}", kHuge), "mamba.state", "from 1 to");
+  EXPECT_MISTAKE("show 9 --mamba.state=1048576 --mamba.expand=1048576", "mamba.x_proj", "check the design's sizes");
   EXPECT_MISTAKE("show 9 --init_std=nan", "init_std", "finite");
   // Overflows made a run of no steps of these, which ended well and put an empty model in place of a trained one.
   const std::string train = "train 9 --size smoke --out " + scratch("huge").string();

@@ -39,7 +39,7 @@ class Ffn : public Mixer {
   Ffn(const Config& config, const MixerContext& context) : config_(config) {
     require(std::isfinite(config.gate_scale), "ffn.gate_scale: expected a finite number");
     width_ = config.hidden != 0 ? config.hidden : (context.hidden * 8 / 3 + 31) / 32 * 32;
-    require(width_ > 0, "ffn.hidden = {}: expected a positive number", config.hidden);
+    check_size("ffn.hidden", width_);
   }
 
   std::int64_t in_rows() const override { return kGated ? 2 * width_ : width_; }

@@ -44,12 +44,14 @@ class Mamba : public Mixer {
   };
 
   Mamba(const Config& config, const MixerContext& c) : layer_(c.layer), eps_(c.norm_eps), proj_bias_(config.proj_bias) {
+    check_size("mamba.expand", config.expand);
+    check_size("mamba.state", config.state);
+    check_size("mamba.conv", config.conv);
+    if (config.dt_rank != 0) check_size("mamba.dt_rank", config.dt_rank);
     inner_ = config.expand * c.hidden;
     state_ = config.state;
     conv_ = config.conv;
     rank_ = config.dt_rank == 0 ? (c.hidden + 15) / 16 : config.dt_rank;
-    require(inner_ > 0 && state_ > 0 && conv_ > 0 && rank_ > 0,
-            "mamba: expand, state, conv must be positive, found {}, {}, {}", config.expand, state_, conv_);
     const auto add = [&](const std::string& name, const std::vector<std::int64_t>& shape, const Init& init, bool decay) {
       return c.store->add(c.prefix + name, shape, init, decay);
     };

@@ -62,14 +62,19 @@ class Mamba2 : public Mixer {
   };
 
   Mamba2(const Config& config, const MixerContext& c) : config_(config), layer_(c.layer), eps_(c.norm_eps) {
+    check_size("mamba2.expand", config.expand);
+    if (config.inner != 0) check_size("mamba2.inner", config.inner);
+    check_size("mamba2.head_dim", config.head_dim);
+    check_size("mamba2.groups", config.groups);
+    check_size("mamba2.state", config.state);
+    check_size("mamba2.conv", config.conv);
+    check_size("mamba2.chunk", config.chunk);
     inner_ = config.inner != 0 ? config.inner : config.expand * c.hidden;
-    require(inner_ > 0, "mamba2.inner = {}, mamba2.expand = {}: expected positive numbers", config.inner, config.expand);
-    require(config.head_dim > 0 && inner_ % config.head_dim == 0,
+    require(inner_ % config.head_dim == 0,
             "mamba2.head_dim = {} does not divide the inner width {}", config.head_dim, inner_);
     heads_ = inner_ / config.head_dim;
-    require(config.groups > 0 && heads_ % config.groups == 0, "mamba2.groups = {} does not divide the {} heads",
+    require(heads_ % config.groups == 0, "mamba2.groups = {} does not divide the {} heads",
             config.groups, heads_);
-    require(config.state > 0 && config.conv > 0 && config.chunk > 0, "mamba2: state, conv and chunk must be positive");
     conv_width_ = inner_ + 2 * config.groups * config.state;
     const auto add = [&](const std::string& name, const std::vector<std::int64_t>& shape, const Init& init, bool decay) {
       return c.store->add(c.prefix + name, shape, init, decay);

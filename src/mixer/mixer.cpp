@@ -32,6 +32,10 @@ CacheBytes& CacheBytes::operator+=(const CacheBytes& o) {
   return *this;
 }
 
+void check_size(const std::string& key, std::int64_t value) {
+  require(value > 0 && value <= kMostSize, "{} = {}: expected a whole number from 1 to {}", key, value, kMostSize);
+}
+
 void register_mixer(const std::string& name, MixerTypeMaker maker, bool channels) {
   if (channels) channel_mixers().insert(name);
   if (!registry().emplace(name, std::move(maker)).second) fail("two mixers are registered as '{}'", name);

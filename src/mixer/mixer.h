@@ -34,6 +34,10 @@ struct MixerContext {
   ParameterStore* store = nullptr;
 };
 
+// Error where a design's number is not from 1 to kMostSize: far above every model there is, and products of two stay far below 64 bits.
+constexpr std::int64_t kMostSize = 1 << 20;
+void check_size(const std::string& key, std::int64_t value);
+
 // Heads to scale in a forward pass (1 keeps, 0 removes), by layer and mixer, and what is added in their place; see
 // `heads` in the CLI.
 struct HeadMask {

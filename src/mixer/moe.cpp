@@ -40,7 +40,7 @@ class Moe : public Mixer {
 
   Moe(const Config& config, const MixerContext& context) : config_(config) {
     width_ = config.hidden != 0 ? config.hidden : (context.hidden * 8 / 3 + 31) / 32 * 32;
-    require(width_ > 0, "moe.hidden = {}: expected a positive number", config.hidden);
+    check_size("moe.hidden", width_);
     require(config.experts > 0 && config.experts <= 65536 && config.top_k > 0 && config.top_k <= config.experts,
             "moe.experts = {}, moe.top_k = {}: expected 1 <= top_k <= experts", config.experts, config.top_k);
   }

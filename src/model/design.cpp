@@ -122,8 +122,11 @@ void Design::plan_sublayers() {
 std::vector<std::tuple<std::string, std::string, std::string>> describe_design_keys() {
   std::vector<std::tuple<std::string, std::string, std::string>> keys;
   const auto add = [&](const po::options_description& options, const std::string& component) {
+    Resolver defaults({ConfigLayer{}});
+    defaults.read(options);
     for (const auto& option : options.options()) {
-      keys.emplace_back(option->long_name(), option->format_parameter(), component + ": " + option->description());
+      const auto& key = option->long_name();
+      keys.emplace_back(key, defaults.resolved().at(key).value, component + ": " + option->description());
     }
   };
   ModelConfig config;

@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "base/error.h"
 #include "mixer/attention_plan.h"
 #include "model/language_model.h"
@@ -16,6 +18,7 @@ std::string error_of(const std::string& design, const std::vector<Assignment>& o
   try {
     const Design opened = library().open(design, "smoke", overrides);
     const LanguageModel model(opened, 0, true);
+    model.flops_per_token(1e6);
   } catch (const UserError& error) {
     return error.what();
   }
@@ -59,6 +62,28 @@ TEST(AttentionPlan, Mistakes) {
   o.full_layers = "none";
   o.kv_groups = "0-1, 1-2";
   EXPECT_THROW(plan_attention(o, {0, 1, 2}), UserError);
+}
+
+// Whatever whole number a key is given: a model, or an error that names the key; nothing overflows on the way (--sanitize).
+TEST(Design, EveryWholeNumberHasBounds) {
+  const std::map<std::string, std::pair<std::string, std::vector<Assignment>>> designs = {
+      {"mamba2", {"row-12", {{"mixer", "mamba2", "test"}}}}, {"moe", {"row-06", {{"ffn", "moe", "test"}}}}};
+  int keys = 0, refused = 0;
+  for (const auto& [key, value, about] : describe_design_keys()) {
+    if (value.empty() || value.find_first_not_of("0123456789-") != std::string::npos) continue;
+    const auto found = designs.find(key.substr(0, key.find('.')));
+    for (const std::string number : {"9223372036854775807", "-9223372036854775808", "4611686018427387904", "1099511627776", "-1"}) {
+      auto [design, overrides] = found == designs.end() ? std::pair<std::string, std::vector<Assignment>>("row-09", {}) : found->second;
+      overrides.push_back({key, number, "test"});
+      const std::string error = error_of(design, overrides);
+      if (error == "no error") continue;
+      EXPECT_NE(error.find(key), std::string::npos) << key << " = " << number << ": " << error;
+      ++refused;
+    }
+    ++keys;
+  }
+  EXPECT_GE(keys, 25);
+  EXPECT_GE(refused, 3 * keys);
 }
 
 TEST(Design, PatternsAndImpossibleOnes) {
