@@ -30,6 +30,16 @@ std::vector<std::int64_t> random_ids(std::int64_t count, std::int64_t vocab) {
 double least(const std::vector<double>& v) { return v.empty() ? 0 : *std::min_element(v.begin(), v.end()); }
 double most(const std::vector<double>& v) { return v.empty() ? 0 : *std::max_element(v.begin(), v.end()); }
 
+// Tokens a second of f, which handles that many.
+template <class F>
+double rate_of(std::int64_t tokens, const at::Device& device, const F& f) {
+  synchronize(device);
+  const Stopwatch watch;
+  f();
+  synchronize(device);
+  return static_cast<double>(tokens) / watch.seconds();
+}
+
 EngineOptions engine_options(const SpeedOptions& o) { return {o.kv_type, o.chunk, o.bf16_products}; }
 
 }  // namespace
@@ -72,11 +82,7 @@ void SpeedProbe::prefill_sample(const Engine& engine) {
   const auto run = quiet_run(at::get_num_threads(), [&] {
     throw_if_interrupted();
     batch->fill_synthetic(std::max<std::int64_t>(before, 1));
-    synchronize(engine.model().device());
-    const Stopwatch watch;
-    batch->prefill(0, ids);
-    synchronize(engine.model().device());
-    return static_cast<double>(count) / watch.seconds();
+    return rate_of(count, engine.model().device(), [&] { batch->prefill(0, ids); });
   });
   prefill_rates_.push_back(run.value);
 }
@@ -86,22 +92,15 @@ void SpeedProbe::prefill_whole(Batch& batch, std::int64_t prompt) {
   const auto ids = random_ids(size * prompt, vocab);
   const at::Tensor ids_BT = at::empty({size, prompt}, at::kLong);
   std::copy(ids.begin(), ids.end(), ids_BT.data_ptr<std::int64_t>());
-  const at::Device device = batch.cache_device();
-  synchronize(device);
-  const Stopwatch watch;
-  batch.prefill_all(ids_BT);
-  synchronize(device);
-  prefill_rates_.push_back(static_cast<double>(size * prompt) / watch.seconds());
+  prefill_rates_.push_back(rate_of(size * prompt, batch.cache_device(), [&] { batch.prefill_all(ids_BT); }));
 }
 
 void SpeedProbe::time_stretch(Batch& batch, const std::vector<std::int64_t>& ids) {
   const auto run = quiet_run(at::get_num_threads(), [&] {
     throw_if_interrupted();
-    synchronize(batch.cache_device());
-    const Stopwatch watch;
-    for (int i = 0; i < options_.steps; ++i) batch.step(ids);
-    synchronize(batch.cache_device());
-    return static_cast<double>(batch.size() * options_.steps) / watch.seconds();
+    return rate_of(batch.size() * options_.steps, batch.cache_device(), [&] {
+      for (int i = 0; i < options_.steps; ++i) batch.step(ids);
+    });
   });
   decode_rates_.push_back(run.value);
   seconds_ += run.seconds, stolen_ += run.stolen;
