@@ -5,7 +5,8 @@ Mamba and Falcon-H1 (attention and Mamba-2 side by side), about 30M and 125M par
                [--rounds N] [--steps N] [--limit SECONDS] [--threads N] [--json FILE] [--transformers 0|1] [--llama-cpp SOURCES]
 
 HYMBA: the program. Needs torch and transformers; nothing is downloaded. Turns alternate, the best of the rounds is shown. A
-cell that the peer would take longer than --limit for (from its rate at a shorter context) is "not run".
+cell that the peer would take longer than --limit for (from its rate at a shorter context) is "not run". --json: a line a cell; cells that the file
+holds already are shown from it, so an interrupted run goes on where it stopped (all 48 cells take about three hours).
 transformers: generate(), prefill = the time until the first new token's logits, decode = that of `steps` more. A folder is first compared:
 logits of both must agree within 3e-3 of the largest.
 llama.cpp: llama_cpp_peer.py; its defaults (K and V in fp16, 2048 tokens a call, 512 at once), the same number of threads. Ours: K and V in 16 bits too
@@ -177,6 +178,15 @@ def llama_cpp_peer(args, model, folder, family, dtype):
     return Peer("llama.cpp", rates)
 
 
+def finished(file):
+    """The cells of a --json file with their rates."""
+    if not file or not os.path.exists(file):
+        return {}
+    with open(file) as f:
+        lines = [json.loads(line) for line in f]
+    return {tuple(line.pop("cell")): line for line in lines}
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
@@ -195,9 +205,16 @@ def main():
     print("%s, %d threads; torch %s, transformers %s" % (platform.processor() or platform.machine(), args.threads, torch.__version__, transformers.__version__))
     names = ["transformers"] * args.transformers + ["llama.cpp"] * bool(args.llama_cpp)
     print(header(names))
+    done = finished(args.json)
     for size in args.size.split(","):
         for family in args.family.split(","):
             for dtype in args.dtype.split(","):
+                cells = [(family, size, dtype, batch, context) for context in sorted(map(int, args.context.split(",")))
+                         for batch in map(int, args.batch.split(","))]
+                if all(cell in done for cell in cells):
+                    for cell in cells:
+                        print(row(cell, done[cell], names), flush=True)
+                    continue
                 model = build(family, size, dtype)
                 with tempfile.TemporaryDirectory() as folder:
                     copy.deepcopy(model).to(DTYPES[dtype]).save_pretrained(folder)
@@ -208,14 +225,12 @@ def main():
                     model.to(DTYPES[dtype])
                     if args.transformers:
                         peers.insert(0, Peer("transformers", functools.partial(transformers_rates, model)))
-                    for context in sorted(map(int, args.context.split(","))):
-                        for batch in map(int, args.batch.split(",")):
-                            cell = (family, size, dtype, batch, context)
-                            best = measure(args, folder, cell, peers)
-                            print(row(cell, best, names), flush=True)
-                            if args.json:
-                                with open(args.json, "a") as f:
-                                    f.write(json.dumps({"cell": cell, **best}) + "\n")
+                    for cell in cells:
+                        best = done.get(cell) or measure(args, folder, cell, peers)
+                        print(row(cell, best, names), flush=True)
+                        if args.json and cell not in done:
+                            with open(args.json, "a") as f:
+                                f.write(json.dumps({"cell": cell, **best}) + "\n")
     return 0
 
 
