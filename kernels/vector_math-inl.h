@@ -57,30 +57,30 @@ HWY_INLINE void store_part(FloatVec v, float* p, std::int64_t count) {
   if (count > 0) std::memcpy(p, lanes, sizeof(float) * static_cast<std::size_t>(count));
 }
 
-// A power of two in parts: 2^(n + f), where n is a multiple of kShift's last place. `shifted` is n + kShift, whose low bits count those.
+// A power of two in parts: 2^(n + f), where n is a multiple of kShift's last place and |f| half of that. Taken as `shifted` = n + kShift, whose low
+// bits count those places, n - kCentre and f + kCentre: the additions that part a number give these as well.
 #if HWY_TARGET == HWY_AVX3
 constexpr float kShift = 393216.0f;  // 1.5 * 2^18: parts of 1/32
-// 2^(i / 32), rounded to float.
+constexpr float kCentre = 1.4375f;   // 2^f = a (f + 1 / ln 2)^2 + b to the second order: its nearest multiple of 1/32
+// 2^(i / 32) * 0.2411 * 2^(1.4375 rounded up, down from i = 14 on), each entry the one with the least largest error.
 HWY_ALIGN constexpr float kPowers[32] = {
-    1.0f, 1.0218972f, 1.04427373f, 1.06714046f, 1.09050775f, 1.1143868f, 1.13878858f, 1.1637249f,
-    1.18920708f, 1.21524739f, 1.24185777f, 1.26905096f, 1.29683959f, 1.32523668f, 1.35425556f, 1.38390994f,
-    1.41421354f, 1.44518077f, 1.47682619f, 1.50916445f, 1.54221082f, 1.5759809f, 1.61049032f, 1.64575553f,
-    1.68179286f, 1.71861935f, 1.75625217f, 1.79470909f, 1.8340081f, 1.87416768f, 1.91520655f, 1.95714414f,
+    0.96439606f,  0.985513508f, 1.00709343f,  1.02914596f,  1.05168128f,  1.07471013f,  1.09824324f,  1.12229156f,
+    1.14686656f,  1.17197967f,  1.19764268f,  1.22386765f,  1.25066686f,  1.27805293f,  0.653019309f, 0.667318583f,
+    0.681930959f, 0.696863294f, 0.712122619f, 0.727716088f, 0.743650973f, 0.759934843f, 0.776575208f, 0.793579996f,
+    0.810957134f, 0.828714788f, 0.846861303f, 0.865405142f, 0.884355068f, 0.903719902f, 0.923508763f, 0.94373101f,
 };
 
-// Relative error 2.3e-7; 2^0 = 1 exactly. 0 and infinity where the result is beyond float. A look-up in two registers and a
-// square take the adder's and the shuffle's time, where a polynomial of degree 5 takes three more multiply-adds.
+// Relative error 3.1e-7; 2^0 = 1 exactly. 0 and infinity where the result is beyond float. A look-up in two registers and a
+// square keep the multipliers, which bind the scan, to three instructions; a polynomial of degree 5 takes six.
 HWY_INLINE FloatVec exp2_of_parts(FloatVec n, FloatVec f, FloatVec shifted) {
-  const FloatTag d;
   const __m512 table =
       _mm512_permutex2var_ps(_mm512_load_ps(kPowers), _mm512_castps_si512(shifted.raw), _mm512_load_ps(kPowers + 16));
   const FloatVec power{_mm512_scalef_ps(table, n.raw)};  // scalef takes n's floor
-  // Minimax on |f| <= 1/64: 5.3e-8.
-  const FloatVec p = hn::MulAdd(hn::Set(d, 0.24022650718688965f), f, hn::Set(d, 0.6931573152542114f));
-  return hn::Mul(power, hn::MulAdd(p, f, hn::Set(d, 1.0f)));
+  return hn::Mul(power, hn::MulAdd(f, f, hn::Set(FloatTag(), 2.08126712f)));
 }
 #else
 constexpr float kShift = 12582912.0f;  // 1.5 * 2^23: whole numbers
+constexpr float kCentre = 0.0f;
 
 // Relative error 2e-7; 2^0 = 1 exactly. n from -126 to 127.
 HWY_INLINE FloatVec exp2_of_parts(FloatVec, FloatVec f, FloatVec shifted) {
@@ -96,39 +96,40 @@ HWY_INLINE FloatVec exp2_of_parts(FloatVec, FloatVec f, FloatVec shifted) {
 }
 #endif
 
-// 2^(x * y). The product is clamped to [-126, 127.9]: instead of 0 the result is 1.2e-38, instead of infinity 3e38.
-// Relative error 2.3e-7 + 6e-8 |x * y|: the second term is the rounding of the product, as in exp(x * y).
-HWY_INLINE FloatVec exp2_product(FloatVec x, FloatVec y) {
+// 2^p, p within what exp2_of_parts takes.
+HWY_INLINE FloatVec exp2_of(FloatVec p) {
   const FloatTag d;
-  const FloatVec shift = hn::Set(d, kShift);
-#if HWY_TARGET == HWY_AVX3
-  // Saturates by itself (to 0 and infinity), and the product is never rounded on its own.
-  const FloatVec shifted = hn::MulAdd(x, y, shift);
-  const FloatVec n = hn::Sub(shifted, shift);
-  const FloatVec f = hn::MulSub(x, y, n);
-#else
-  // Min and Max return their second argument if one is NaN.
-  const FloatVec p = hn::Min(hn::Set(d, 127.9f), hn::Max(hn::Set(d, -126.0f), hn::Mul(x, y)));
-  const FloatVec shifted = hn::Add(p, shift);
-  const FloatVec n = hn::Sub(shifted, shift);
-  const FloatVec f = hn::Sub(p, n);
-#endif
-  return exp2_of_parts(n, f, shifted);
+  const FloatVec shifted = hn::Add(p, hn::Set(d, kShift));
+  const FloatVec n = hn::Sub(shifted, hn::Set(d, kShift + kCentre));
+  return exp2_of_parts(n, hn::Sub(p, n), shifted);
 }
 
-// exp(x) for any x, clamped to [1.2e-38, 3e38]; relative error 2.3e-7.
+// 2^(x * y). Relative error 3.1e-7 + 6e-8 |x * y|: the second term is the rounding of the product, as in exp(x * y). Without AVX-512 the product
+// is clamped to [-126, 127.9]: instead of 0 the result is 1.2e-38, instead of infinity 3e38.
+HWY_INLINE FloatVec exp2_product(FloatVec x, FloatVec y) {
+#if HWY_TARGET == HWY_AVX3
+  // As a function of its own: the compiler must not make fused ones of it and the additions, which go elsewhere than the multipliers.
+  return exp2_of(FloatVec{_mm512_mul_round_ps(x.raw, y.raw, _MM_FROUND_CUR_DIRECTION)});
+#else
+  const FloatTag d;
+  // Min and Max return their second argument if one is NaN.
+  return exp2_of(hn::Min(hn::Set(d, 127.9f), hn::Max(hn::Set(d, -126.0f), hn::Mul(x, y))));
+#endif
+}
+
+// exp(x) for any x, clamped to [1.2e-38, 2.2e38]; relative error 3.5e-7, and 6e-8 |x| where the processor
+// has no fused multiply-adds (SSE4.2); so have the functions below.
 HWY_INLINE FloatVec exp_accurate(FloatVec x) {
   const FloatTag d;
-  const FloatVec shift = hn::Set(d, kShift);
   const FloatVec c = hn::Min(hn::Set(d, 88.3f), hn::Max(hn::Set(d, -87.3f), x));
-  const FloatVec shifted = hn::MulAdd(c, hn::Set(d, kLog2e), shift);
-  const FloatVec n = hn::Sub(shifted, shift);
+  const FloatVec shifted = hn::MulAdd(c, hn::Set(d, kLog2e), hn::Set(d, kShift));
+  const FloatVec n = hn::Sub(shifted, hn::Set(d, kShift + kCentre));
   FloatVec f = hn::MulSub(c, hn::Set(d, kLog2e), n);
   f = hn::MulAdd(c, hn::Set(d, kLog2eLow), f);
   return exp2_of_parts(n, f, shifted);
 }
 
-// 1 / x for 1 <= x <= 3e38; relative error 1.2e-7. A 512-bit division takes 16 cycles, an estimate and a step five.
+// 1 / x for 1 <= x <= 8e37; relative error 1.2e-7. A 512-bit division takes 16 cycles, an estimate and a step five.
 HWY_INLINE FloatVec reciprocal(FloatVec x) {
   const FloatTag d;
 #if HWY_TARGET == HWY_AVX3
@@ -139,12 +140,12 @@ HWY_INLINE FloatVec reciprocal(FloatVec x) {
 #endif
 }
 
-// 1 / (1 + exp(-x)); relative error 3e-7.
+// 1 / (1 + exp(-x)); relative error 4.5e-7.
 HWY_INLINE FloatVec sigmoid(FloatVec x) {
   return reciprocal(hn::Add(hn::Set(FloatTag(), 1.0f), exp_accurate(hn::Neg(x))));
 }
 
-// log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|)) and its derivative, the sigmoid; relative error 4e-7 for both.
+// log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|)) and its derivative, the sigmoid; relative error 5e-7 for both.
 // log1p(w) = 2 atanh(w / (2 + w)), an odd series: small results keep their digits.
 HWY_INLINE FloatVec softplus(FloatVec x, FloatVec* derivative) {
   const FloatTag d;
@@ -164,35 +165,41 @@ HWY_INLINE FloatVec softplus(FloatVec x, FloatVec* derivative) {
   return hn::Add(hn::Max(hn::Zero(d), x), log1p);
 }
 
-// Sums of the lanes of each of kLanes consecutive vectors at `rows`: lane i of the result is the sum of vector i.
-HWY_INLINE FloatVec sum_rows(const float* HWY_RESTRICT rows) {
-  const FloatTag d;
-  const hn::Repartition<double, FloatTag> d64;
-  FloatVec quarter[kLanes / 4];
-#pragma GCC unroll 4
-  for (std::int64_t i = 0; i < kLanes / 4; ++i) {
-    const float* r = rows + i * 4 * kLanes;
-    const FloatVec r0 = hn::Load(d, r), r1 = hn::Load(d, r + kLanes);
-    const FloatVec r2 = hn::Load(d, r + 2 * kLanes), r3 = hn::Load(d, r + 3 * kLanes);
-    const FloatVec s01 = hn::Add(hn::InterleaveLower(d, r0, r1), hn::InterleaveUpper(d, r0, r1));
-    const FloatVec s23 = hn::Add(hn::InterleaveLower(d, r2, r3), hn::InterleaveUpper(d, r2, r3));
-    const auto a = hn::BitCast(d64, s01), b = hn::BitCast(d64, s23);
-    quarter[i] =
-        hn::Add(hn::BitCast(d, hn::InterleaveLower(d64, a, b)), hn::BitCast(d, hn::InterleaveUpper(d64, a, b)));
-  }
+// A block is four lanes. Block i of the result: the sum of the blocks of rows[i], lane by lane.
+constexpr std::int64_t kBlocks = kLanes / 4;
+HWY_INLINE FloatVec fold_blocks(const FloatVec (&rows)[kBlocks]) {
 #if HWY_TARGET == HWY_AVX3
-  const FloatVec c01 =
-      hn::Add(hn::ConcatLowerLower(d, quarter[1], quarter[0]), hn::ConcatUpperUpper(d, quarter[1], quarter[0]));
-  const FloatVec c23 =
-      hn::Add(hn::ConcatLowerLower(d, quarter[3], quarter[2]), hn::ConcatUpperUpper(d, quarter[3], quarter[2]));
+  const FloatTag d;
+  const FloatVec c01 = hn::Add(hn::ConcatLowerLower(d, rows[1], rows[0]), hn::ConcatUpperUpper(d, rows[1], rows[0]));
+  const FloatVec c23 = hn::Add(hn::ConcatLowerLower(d, rows[3], rows[2]), hn::ConcatUpperUpper(d, rows[3], rows[2]));
   return hn::Add(FloatVec{_mm512_shuffle_f32x4(c01.raw, c23.raw, 0x88)},
                  FloatVec{_mm512_shuffle_f32x4(c01.raw, c23.raw, 0xDD)});
 #elif HWY_TARGET == HWY_AVX2
-  return hn::Add(hn::ConcatLowerLower(d, quarter[1], quarter[0]), hn::ConcatUpperUpper(d, quarter[1], quarter[0]));
+  const FloatTag d;
+  return hn::Add(hn::ConcatLowerLower(d, rows[1], rows[0]), hn::ConcatUpperUpper(d, rows[1], rows[0]));
 #else
-  static_assert(kLanes == 4, "sum_rows knows vectors of 4, 8 and 16 floats");
-  return quarter[0];
+  static_assert(kLanes == 4, "fold_blocks knows vectors of 4, 8 and 16 floats");
+  return rows[0];
 #endif
+}
+
+// Of four consecutive vectors at `rows`: lane i of each block of the result is the sum of that block of vector i.
+HWY_INLINE FloatVec sum_blocks(const float* HWY_RESTRICT rows) {
+  const FloatTag d;
+  const hn::Repartition<double, FloatTag> d64;
+  const FloatVec r0 = hn::Load(d, rows), r1 = hn::Load(d, rows + kLanes);
+  const FloatVec r2 = hn::Load(d, rows + 2 * kLanes), r3 = hn::Load(d, rows + 3 * kLanes);
+  const auto a = hn::BitCast(d64, hn::Add(hn::InterleaveLower(d, r0, r1), hn::InterleaveUpper(d, r0, r1)));
+  const auto b = hn::BitCast(d64, hn::Add(hn::InterleaveLower(d, r2, r3), hn::InterleaveUpper(d, r2, r3)));
+  return hn::Add(hn::BitCast(d, hn::InterleaveLower(d64, a, b)), hn::BitCast(d, hn::InterleaveUpper(d64, a, b)));
+}
+
+// Sums of the lanes of each of kLanes consecutive vectors at `rows`: lane i of the result is the sum of vector i.
+HWY_INLINE FloatVec sum_rows(const float* HWY_RESTRICT rows) {
+  FloatVec sums[kBlocks];
+#pragma GCC unroll 4
+  for (std::int64_t i = 0; i < kBlocks; ++i) sums[i] = sum_blocks(rows + i * 4 * kLanes);
+  return fold_blocks(sums);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -22,6 +22,8 @@ namespace hymba::kernels::scan {
 namespace HWY_NAMESPACE {
 
 constexpr int kStates = kManyRegisters ? 2 : 1;  // that are walked at once: more share the loads and stores of what is per channel
+// A step of the walk back has 2 kStates sums over channels. Their lanes are folded into blocks at once, so that kFolds vectors hold them.
+constexpr std::int64_t kFolds = (2 * kStates + kBlocks - 1) / kBlocks;
 
 // Scratch tiles of a chunk in the backward pass, [kTile, kChunk] each (h: [kTile + 1, kChunk]).
 struct BackwardTiles {
@@ -29,13 +31,16 @@ struct BackwardTiles {
   float *gy, *y;          // gradient of y before the gate, and y before the gate
   float *dw, *dp;         // gradients of w and, over A2, of dt * A2 (times log2(e))
   float *a, *h;           // decays and values of kStates states, one behind the other
-  float *pB, *pC;         // [kStates, kTile, kLanes]: a step's products, still to be summed over lanes
-  float *dB, *dC;         // [N, kTile]: sums over the task's channels
+  float* products;        // [kFolds, kTile, kLanes]: a step's products for the gradients of B and C, a block of lanes a sum
+  float* sums;            // [groups of kStates states, kTile / 4, kFolds, kLanes]: their sums over the task's channels
 
   float* a_of(int k) const { return a + k * kTileFloats; }
   float* h_of(int k) const { return h + k * (kTileFloats + kChunk); }
-  float* pB_of(int k) const { return pB + k * kTile * kLanes; }
-  float* pC_of(int k) const { return pC + k * kTile * kLanes; }
+  // Of state n at step t: the gradient of B (row = 0) or C (row = kStates).
+  float sum_of(std::int64_t n, std::int64_t t, int row) const {
+    const std::int64_t r = row + n % kStates;
+    return sums[((n / kStates * (kTile / 4) + t / 4) * kFolds + r / kBlocks) * kLanes + r % kBlocks * 4 + t % 4];
+  }
 };
 
 // Recomputes K states over a tile for two vectors of channels. A2: rows of `width` floats, a row a state.
@@ -97,13 +102,11 @@ HWY_INLINE void walk_back(const BackwardTiles& s, std::int64_t v, const float* H
     }
   }
   for (std::int64_t t = steps - 1; t >= 0; --t) {
-    FloatVec b[K], c[K], pB[K], pC[K];
+    FloatVec b[K], c[K], products[kFolds][kBlocks];
 #pragma GCC unroll 4
-    for (int k = 0; k < K; ++k) {
-      b[k] = hn::Set(kTag, B[t * B_stride + k]), c[k] = hn::Set(kTag, C[t * C_stride + k]);
-      pB[k] = first ? hn::Zero(kTag) : hn::Load(kTag, s.pB_of(k) + t * kLanes);
-      pC[k] = first ? hn::Zero(kTag) : hn::Load(kTag, s.pC_of(k) + t * kLanes);
-    }
+    for (int k = 0; k < K; ++k) b[k] = hn::Set(kTag, B[t * B_stride + k]), c[k] = hn::Set(kTag, C[t * C_stride + k]);
+#pragma GCC unroll 4
+    for (int r = 0; r < kFolds * kBlocks; ++r) products[r / kBlocks][r % kBlocks] = hn::Zero(kTag);
 #pragma GCC unroll 2
     for (int j = 0; j < 2; ++j) {
       const std::int64_t i = t * kChunk + v + j * kLanes;
@@ -112,8 +115,10 @@ HWY_INLINE void walk_back(const BackwardTiles& s, std::int64_t v, const float* H
 #pragma GCC unroll 4
       for (int k = 0; k < K; ++k) {
         const FloatVec g = hn::MulAdd(gy, c[k], g_next[k][j]);
-        pC[k] = hn::MulAdd(gy, h[k][j], pC[k]);
-        pB[k] = hn::MulAdd(g, input, pB[k]);
+        FloatVec& pB = products[k / kBlocks][k % kBlocks];
+        FloatVec& pC = products[(kStates + k) / kBlocks][(kStates + k) % kBlocks];
+        pC = hn::MulAdd(gy, h[k][j], pC);
+        pB = hn::MulAdd(g, input, pB);
         dw = hn::MulAdd(g, b[k], dw);
         g_next[k][j] = hn::Mul(g, hn::Load(kTag, s.a_of(k) + i));
         h[k][j] = hn::Load(kTag, s.h_of(k) + i);
@@ -124,10 +129,11 @@ HWY_INLINE void walk_back(const BackwardTiles& s, std::int64_t v, const float* H
       hn::Store(dw, kTag, s.dw + i);
       hn::Store(dp, kTag, s.dp + i);
     }
-#pragma GCC unroll 4
-    for (int k = 0; k < K; ++k) {
-      hn::Store(pB[k], kTag, s.pB_of(k) + t * kLanes);
-      hn::Store(pC[k], kTag, s.pC_of(k) + t * kLanes);
+#pragma GCC unroll 2
+    for (std::int64_t i = 0; i < kFolds; ++i) {
+      float* to = s.products + (i * kTile + t) * kLanes;
+      const FloatVec folded = fold_blocks(products[i]);
+      hn::Store(first ? folded : hn::Add(folded, hn::Load(kTag, to)), kTag, to);
     }
   }
 #pragma GCC unroll 4
@@ -206,8 +212,12 @@ HWY_INLINE void end_chunk(const Shape& s, const Inputs<float>& in, const Gradien
   }
 }
 
+constexpr std::int64_t sum_floats(std::int64_t states) {
+  return (states + kStates - 1) / kStates * (kTile / 4) * kFolds * kLanes;
+}
+
 std::int64_t backward_floats(const Shape& s, std::int64_t width) {
-  return 7 * kTileFloats + kStates * (2 * kTileFloats + kChunk + 2 * kTile * kLanes) + 2 * s.states * kTile +
+  return 7 * kTileFloats + kStates * (2 * kTileFloats + kChunk) + kTile * kFolds * kLanes + sum_floats(s.states) +
          4 * s.states * width + 2 * width;
 }
 
@@ -223,8 +233,7 @@ void backward_task(const Shape& s, const Inputs<float>& in, const float* states,
   BackwardTiles x;
   for (float** tile : {&x.dt, &x.w, &x.slope, &x.gy, &x.y, &x.dw, &x.dp}) *tile = take(kTileFloats);
   x.a = take(kStates * kTileFloats), x.h = take(kStates * (kTileFloats + kChunk));
-  x.pB = take(kStates * kTile * kLanes), x.pC = take(kStates * kTile * kLanes);
-  x.dB = take(N * kTile), x.dC = take(N * kTile);
+  x.products = take(kTile * kFolds * kLanes), x.sums = take(sum_floats(N));
   float* A2 = take(N * width);
   float* carry = take(N * width);
   float* dA = take(N * width);
@@ -237,7 +246,7 @@ void backward_task(const Shape& s, const Inputs<float>& in, const float* states,
   std::fill(start, start + N * width, 0.0f);
   std::fill(dD, dD + 2 * width, 0.0f);
   // Lanes behind the last step of an odd tile are summed but not used; they must be numbers all the same.
-  std::fill(x.pB, x.pB + 2 * kStates * kTile * kLanes, 0.0f);
+  std::fill(x.products, x.products + kTile * kFolds * kLanes, 0.0f);
 
   for (std::int64_t i = task.begin; i < task.end; ++i) {
     const std::int64_t tile = s.tiles() - 1 - i;
@@ -247,7 +256,7 @@ void backward_task(const Shape& s, const Inputs<float>& in, const float* states,
       std::copy(kept + n * s.channels, kept + n * s.channels + channels, start + n * width);
     const float* B = in.B.row(task.b, t0) + task.group * N;
     const float* C = in.C.row(task.b, t0) + task.group * N;
-    std::fill(x.dB, x.dB + 2 * N * kTile, 0.0f);
+    std::fill(x.sums, x.sums + sum_floats(N), 0.0f);
     for (std::int64_t e0 = task.first; e0 < task.last; e0 += kChunk) {
       const std::int64_t chunk = std::min(kChunk, task.last - e0), offset = e0 - task.first;
       const bool at_end = e0 + kChunk >= task.last;
@@ -270,12 +279,11 @@ void backward_task(const Shape& s, const Inputs<float>& in, const float* states,
           recompute<states>(x, v, B + n, B_stride, C + n, C_stride, A2 + at, width, in.z.data != nullptr, steps, ahead, first, last);
           walk_back<states>(x, v, B + n, B_stride, C + n, C_stride, A2 + at, carry + at, dA + at, width, v == 0, steps);
         }
-        for (int k = 0; k < states; ++k) {
-          for (std::int64_t t = 0; t < steps; t += kLanes) {
-            float* dB = x.dB + (n + k) * kTile + t;
-            float* dC = x.dC + (n + k) * kTile + t;
-            hn::Store(hn::Add(hn::Load(kTag, dB), sum_rows(x.pB_of(k) + t * kLanes)), kTag, dB);
-            hn::Store(hn::Add(hn::Load(kTag, dC), sum_rows(x.pC_of(k) + t * kLanes)), kTag, dC);
+        float* sums = x.sums + n / kStates * (kTile / 4) * kFolds * kLanes;
+        for (std::int64_t t = 0; t < steps; t += 4) {
+          for (std::int64_t i = 0; i < kFolds; ++i, sums += kLanes) {
+            const FloatVec sum = sum_blocks(x.products + (i * kTile + t) * kLanes);
+            hn::Store(hn::Add(hn::Load(kTag, sums), sum), kTag, sums);
           }
         }
       };
@@ -287,8 +295,8 @@ void backward_task(const Shape& s, const Inputs<float>& in, const float* states,
     for (std::int64_t t = 0; t < steps; ++t) {
       const std::int64_t row = (((task.block * s.batch + task.b) * s.length + t0 + t) * s.groups + task.group) * N;
       for (std::int64_t n = 0; n < N; ++n) {
-        grad.B[row + n] = x.dB[n * kTile + t];
-        grad.C[row + n] = x.dC[n * kTile + t];
+        grad.B[row + n] = x.sum_of(n, t, 0);
+        grad.C[row + n] = x.sum_of(n, t, kStates);
       }
     }
   }
