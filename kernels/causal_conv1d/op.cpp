@@ -11,6 +11,7 @@
 #include "kernels/causal_conv1d/kernel.h"
 #include "kernels/check.h"
 #include "kernels/cuda/launches.h"
+#include "kernels/outputs.h"
 #include "kernels/parallel.h"
 #include "kernels/partials.h"
 #include "kernels/widen.h"
@@ -75,7 +76,7 @@ void run_forward(const conv::Shape& s, const Arguments& a, const at::Tensor& y, 
 }
 
 variable_list run_forward(const conv::Shape& s, const Arguments& a) {
-  const at::Tensor y = at::empty({s.batch, s.length, s.channels}, a.x.options());
+  const at::Tensor y = empty_output({s.batch, s.length, s.channels}, a.x.options());
   const at::Tensor state = at::empty({s.batch, s.taps - 1, s.channels}, a.x.options());
   run_forward(s, a, y, state);
   return {y, state};
@@ -97,7 +98,7 @@ Arguments run_backward(const conv::Shape& s, const Arguments& a, const at::Tenso
   const auto options = a.x.options();
   const bool reference = a.x.scalar_type() == at::kDouble;
   Arguments g;
-  g.x = at::empty({s.batch, s.length, s.channels}, options);
+  g.x = empty_output({s.batch, s.length, s.channels}, options);
   if (a.state.defined()) g.state = at::empty(a.state.sizes(), options);
   // Sums per sequence and span, then over those; the reference adds up by itself.
   const std::int64_t parts = reference ? 1 : s.batch * s.spans;

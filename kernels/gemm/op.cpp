@@ -12,6 +12,7 @@
 #include "kernels/check.h"
 #include "kernels/gemm/kernel.h"
 #include "kernels/isa.h"
+#include "kernels/outputs.h"
 #include "kernels/parallel.h"
 #include "kernels/storage_of.h"
 #include "kernels/widen.h"
@@ -121,7 +122,7 @@ bool is_large(const at::Tensor& weight) { return weight.numel() > kMostWeights; 
 at::Tensor forward_pass(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& residual) {
   auto sizes = x.sizes().vec();
   sizes.back() = weight.size(0);
-  const at::Tensor y = at::empty(sizes, x.options()), start = residual.defined() ? residual.contiguous() : residual;
+  const at::Tensor y = empty_output(sizes, x.options()), start = residual.defined() ? residual.contiguous() : residual;
   const at::Tensor matrix = as_matrix(x);
   multiply(matrix, false, weight, true, start, y.view({matrix.size(0), weight.size(0)}), is_large(weight));
   return y;
@@ -142,7 +143,7 @@ struct Linear : torch::autograd::Function<Linear> {
     const at::Tensor &x = saved[0], &weight = saved[1], dy = as_matrix(grads[0]);
     at::Tensor dx, dweight;
     if (ctx->needs_input_grad(0)) {
-      dx = at::empty({x.size(0), x.size(1)}, x.options());
+      dx = empty_output({x.size(0), x.size(1)}, x.options());
       multiply(dy, false, weight, false, {}, dx, is_large(weight));
       dx = dx.view(ctx->saved_data["sizes"].toIntVector());
     }

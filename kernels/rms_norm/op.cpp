@@ -7,6 +7,7 @@
 #include "kernels/access.h"
 #include "kernels/check.h"
 #include "kernels/cuda/launches.h"
+#include "kernels/outputs.h"
 #include "kernels/parallel.h"
 #include "kernels/partials.h"
 #include "kernels/rms_norm/kernel.h"
@@ -36,7 +37,7 @@ struct Result {
 
 Result run_forward(const at::Tensor& matrix, const at::Tensor& weight, double eps, bool keep) {
   const norm::Shape s = shape_of(matrix, eps);
-  Result r{at::empty(matrix.sizes(), matrix.options()), at::Tensor()};
+  Result r{empty_output(matrix.sizes(), matrix.options()), at::Tensor()};
   if (matrix.scalar_type() == at::kDouble) {
     norm::forward_reference(s, data<double>(matrix), data<double>(weight), data<double>(r.y));
     return r;
@@ -67,7 +68,7 @@ struct Norm : torch::autograd::Function<Norm> {
     const auto saved = ctx->get_saved_variables();
     const at::Tensor &matrix = saved[0], &weight = saved[1];
     const norm::Shape s = shape_of(matrix, ctx->saved_data["eps"].toDouble());
-    const at::Tensor dy = grads[0].contiguous(), dx = at::empty(matrix.sizes(), matrix.options());
+    const at::Tensor dy = grads[0].contiguous(), dx = empty_output(matrix.sizes(), matrix.options());
     const auto sizes = ctx->saved_data["sizes"].toIntVector();
     if (matrix.scalar_type() == at::kDouble) {
       const at::Tensor dweight = at::zeros({s.width}, matrix.options());

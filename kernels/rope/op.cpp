@@ -12,6 +12,7 @@
 
 #include "kernels/check.h"
 #include "kernels/cuda/launches.h"
+#include "kernels/outputs.h"
 #include "kernels/parallel.h"
 #include "kernels/rope/kernel.h"
 #include "kernels/widen.h"
@@ -105,7 +106,7 @@ void run(const Args<float>& a, const at::Tensor& x, const std::vector<double>& i
 
 at::Tensor rotate(const at::Tensor& x_in, std::int64_t pos0, const std::vector<double>& inv_freq, bool inverse) {
   const at::Tensor x = with_dense_rows(x_in);
-  at::Tensor out = at::empty(x.sizes(), x.options());
+  at::Tensor out = empty_output(x.sizes(), x.options());
   if (x.numel() == 0) return out;
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), kOp, [&] {
     Args<scalar_t> a{x.size(0), x.size(1), x.size(2), x.size(3), pos0};

@@ -11,6 +11,7 @@
 #include "kernels/access.h"
 #include "kernels/check.h"
 #include "kernels/cuda/launches.h"
+#include "kernels/outputs.h"
 #include "kernels/parallel.h"
 #include "kernels/partials.h"
 #include "kernels/selective_scan/kernel.h"
@@ -125,7 +126,7 @@ struct Result {
 Result run_forward(const scan::Shape& s, const Arguments& x, bool keep_states) {
   const auto options = x.u.options();
   Result r;
-  r.y = at::empty({s.batch, s.length, s.channels}, options);
+  r.y = empty_output({s.batch, s.length, s.channels}, options);
   r.h = at::empty({s.batch, s.channels, s.states}, options);
   if (x.u.scalar_type() == at::kDouble) {
     scan::forward_reference(s, inputs<double>(x), {rows<double>(r.y), data<double>(r.h), nullptr});
@@ -171,7 +172,7 @@ Arguments run_backward(const scan::Shape& s, const Arguments& x, const at::Tenso
     return t.defined() ? at::zeros(sizes, options) : at::Tensor();
   };
   const auto rows_like = [&](const at::Tensor& t) {
-    return t.defined() ? at::empty({B, L, E}, options) : at::Tensor();
+    return t.defined() ? empty_output({B, L, E}, options) : at::Tensor();
   };
   Arguments g;
   g.u = rows_like(x.u), g.dt = rows_like(x.dt), g.z = rows_like(x.z);

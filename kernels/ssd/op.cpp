@@ -10,6 +10,7 @@
 
 #include "kernels/check.h"
 #include "kernels/cuda/launches.h"
+#include "kernels/outputs.h"
 #include "kernels/parallel.h"
 #include "kernels/partials.h"
 #include "kernels/ssd/kernel.h"
@@ -123,7 +124,7 @@ std::int64_t pair_macs(const Args<float>& a) { return a.B * a.L * a.H * a.chunk 
 
 // y, the last state, and what the backward pass needs: the states between chunks and the chunks' decays.
 variable_list forward_pass(const Arguments& t, const SsdOptions& o) {
-  const at::Tensor y = at::empty(t.x.sizes(), t.x.options());
+  const at::Tensor y = empty_output(t.x.sizes(), t.x.options());
   const at::Tensor h = at::empty({t.x.size(0), t.x.size(2), t.x.size(3), t.B.size(3)}, t.x.options());
   if (t.x.scalar_type() == at::kDouble) {
     auto a = make_args<double>(t, o);
@@ -151,7 +152,7 @@ variable_list forward_pass(const Arguments& t, const SsdOptions& o) {
 // The gradients in the order of Arguments.
 variable_list backward_pass(const Arguments& t, const SsdOptions& o, const at::Tensor& states, const at::Tensor& decay,
                             const at::Tensor& dy, const at::Tensor& dh) {
-  const auto like = [](const at::Tensor& x) { return x.defined() ? at::empty(x.sizes(), x.options()) : at::Tensor(); };
+  const auto like = [](const at::Tensor& x) { return x.defined() ? empty_output(x.sizes(), x.options()) : at::Tensor(); };
   variable_list grads = {like(t.x), like(t.dt), like(t.A),       like(t.B),
                          like(t.C), like(t.D),  like(t.dt_bias), like(t.h0)};
   const auto fill = [&](auto& a) {

@@ -6,6 +6,7 @@
 #include "kernels/access.h"
 #include "kernels/check.h"
 #include "kernels/cuda/launches.h"
+#include "kernels/outputs.h"
 #include "kernels/parallel.h"
 #include "kernels/swiglu/kernel.h"
 #include "kernels/widen.h"
@@ -22,7 +23,7 @@ gate::Shape shape_of(const at::Tensor& matrix) { return {matrix.size(0), matrix.
 
 at::Tensor run_forward(const at::Tensor& matrix) {
   const gate::Shape s = shape_of(matrix);
-  const at::Tensor y = at::empty({s.rows, s.width}, matrix.options());
+  const at::Tensor y = empty_output({s.rows, s.width}, matrix.options());
   if (matrix.scalar_type() == at::kDouble) {
     gate::forward_reference(s, data<double>(matrix), data<double>(y));
     return y;
@@ -40,7 +41,7 @@ at::Tensor run_forward(const at::Tensor& matrix) {
 
 at::Tensor run_backward(const at::Tensor& matrix, const at::Tensor& dy) {
   const gate::Shape s = shape_of(matrix);
-  const at::Tensor dx = at::empty(matrix.sizes(), matrix.options());
+  const at::Tensor dx = empty_output(matrix.sizes(), matrix.options());
   if (matrix.scalar_type() == at::kDouble) {
     gate::backward_reference(s, data<double>(matrix), data<double>(dy), data<double>(dx));
     return dx;

@@ -10,9 +10,10 @@
 #include "kernels/check.h"
 #include "kernels/cuda/launches.h"
 #include "kernels/isa.h"
+#include "kernels/outputs.h"
 #include "kernels/parallel.h"
-#include "kernels/window_attention/kernel.h"
 #include "kernels/widen.h"
+#include "kernels/window_attention/kernel.h"
 
 namespace hymba::kernels {
 namespace {
@@ -106,8 +107,8 @@ template <class T>
 variable_list backward_of(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& o,
                           const at::Tensor& lse, const at::Tensor& d_o, const WindowAttentionOptions& options) {
   auto a = args_of<T>(q, k, v, options);
-  auto dq = at::empty(q.sizes(), q.options()), dk = at::empty(k.sizes(), k.options());
-  auto dv = at::empty(v.sizes(), v.options());
+  auto dq = empty_output(q.sizes(), q.options()), dk = empty_output(k.sizes(), k.options());
+  auto dv = empty_output(v.sizes(), v.options());
   const at::Tensor rows = with_dense_rows(d_o);
   a.o = view<T>(o), a.d_o = view<T>(rows);
   a.lse = lse.data_ptr<T>();
@@ -129,7 +130,7 @@ variable_list backward_of(const at::Tensor& q, const at::Tensor& k, const at::Te
 at::Tensor forward_pass(const at::Tensor& q_in, const at::Tensor& k_in, const at::Tensor& v_in,
                         const WindowAttentionOptions& options, at::Tensor* lse) {
   const at::Tensor q = with_dense_rows(q_in), k = with_dense_rows(k_in), v = with_dense_rows(v_in);
-  at::Tensor o = at::empty({q.size(0), q.size(1), q.size(2), v.size(3)}, q.options());
+  at::Tensor o = empty_output({q.size(0), q.size(1), q.size(2), v.size(3)}, q.options());
   *lse = at::empty({q.size(0), q.size(2), q.size(1)}, q.options());
   if (o.numel() == 0) return o;
   if (k.size(1) == 0) return o.zero_();
