@@ -62,10 +62,10 @@ struct OnlineSoftmax {
     for (std::size_t j = 0; j < NV; ++j) top[j] = hn::Set(d, kLowest), sum[j] = hn::Zero(d);
   }
 
-  // Scores [keys][T] become weights.
-  HWY_INLINE void add(std::int64_t keys, float* scores) {
+  // Scores [keys][T] become weights. Not inlined: its constants would take the registers of the products' loops.
+  HWY_NOINLINE void add(std::int64_t keys, float* scores) {
     const D d;
-    V high[NV];
+    V high[NV], total[NV];
     HYMBA_UNROLL
     for (std::size_t j = 0; j < NV; ++j) high[j] = top[j];
     for (std::int64_t i = 0; i < keys; ++i) {
@@ -75,18 +75,19 @@ struct OnlineSoftmax {
     HYMBA_UNROLL
     for (std::size_t j = 0; j < NV; ++j) {
       alpha[j] = exp2_or_zero(hn::Sub(top[j], high[j]));
-      top[j] = high[j];
-      sum[j] = hn::Mul(sum[j], alpha[j]);
+      total[j] = hn::Mul(sum[j], alpha[j]);
     }
     for (std::int64_t i = 0; i < keys; ++i) {
       HYMBA_UNROLL
       for (std::size_t j = 0; j < NV; ++j) {
         float* s = scores + i * T + j * kLanes;
-        const V p = exp2_or_zero(hn::Sub(hn::Load(d, s), top[j]));
-        sum[j] = hn::Add(sum[j], p);
+        const V p = exp2_or_zero(hn::Sub(hn::Load(d, s), high[j]));
+        total[j] = hn::Add(total[j], p);
         hn::Store(p, d, s);
       }
     }
+    HYMBA_UNROLL
+    for (std::size_t j = 0; j < NV; ++j) top[j] = high[j], sum[j] = total[j];
   }
 
   // Divides o_T [features][T] by the sums and writes lse [T].
