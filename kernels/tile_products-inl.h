@@ -28,10 +28,9 @@ namespace hn = hwy::HWY_NAMESPACE;
 template <std::size_t NV>
 constexpr std::size_t kBlockRows = NV == 1 || kManyRegisters ? 8 : 4;
 
-// 2^x for x < 128; 0 below -122, as for masked pairs: what is multiplied on the way there is no denormal yet, which would cost a trap each.
-// Relative error 3.1e-7.
+// 2^x for x < 128; 0 below -120, as for masked pairs, where a denormal on the way would cost a trap each. Relative error 3.2e-7.
 HWY_INLINE FloatVec exp2_or_zero(FloatVec x) {
-  const FloatVec least = hn::Set(FloatTag(), -122.0f);
+  const FloatVec least = hn::Set(FloatTag(), kLeastPower);
   return hn::IfThenZeroElse(hn::Lt(x, least), exp2_of(hn::Max(least, x)));
 }
 

@@ -102,7 +102,7 @@ TEST(VectorMath, ErrorsAreWithinTheStatedOnes) {
   testing::for_each_isa([&] {
     const double unfused = active_isa() == "baseline" ? 6e-8 : 0;
     for (const double reach : {0.02, 1.0, 20.0, 80.0}) {
-      expect_error_within("exp2", Function::kExp2Product, -reach, reach, exp2, 3.1e-7, 1.5 * 6e-8);
+      expect_error_within("exp2", Function::kExp2Product, -reach, reach, exp2, 3.2e-7, 1.5 * 6e-8);
       expect_error_within("exp", Function::kExp, -reach, reach, exp, 3.5e-7, unfused);
       expect_error_within("sigmoid", Function::kSigmoid, -reach, reach, plain_sigmoid, 4.5e-7, unfused);
       expect_error_within("softplus", Function::kSoftplus, -reach, reach, softplus, 5e-7, unfused);
@@ -130,11 +130,11 @@ TEST(VectorMath, ZeroGivesOneExactlyAndNanStays) {
     x = {1e4f, 1e20f, -1e4f, -1e20f, 128.0f, -150.0f, 200.0f, -200.0f, 0, 0, 0, 0, 0, 0, 0, 0}, y.assign(16, 1.0f);
     const std::vector<float> far = evaluate(Function::kExp2Product, x, y);
     for (const std::size_t i : {0, 1, 4, 6}) EXPECT_GE(far[i], 3e38f);
-    for (const std::size_t i : {2, 3, 5, 7}) EXPECT_TRUE(far[i] >= 0 && far[i] < 1.2e-38f) << far[i];
+    for (const std::size_t i : {2, 3, 5, 7}) EXPECT_TRUE(far[i] >= 0 && far[i] < 8e-37f) << far[i];
     x[1] = big, x[3] = -big, x[5] = std::numeric_limits<float>::infinity(), x[7] = -x[5];
     const std::vector<float> exp = evaluate(Function::kExp, x, y), half = evaluate(Function::kSigmoid, x, y);
     for (const std::size_t i : {1, 5}) EXPECT_TRUE(exp[i] >= 2e38f && half[i] == 1) << exp[i] << " " << half[i];
-    for (const std::size_t i : {3, 7}) EXPECT_TRUE(exp[i] < 1.3e-38f && half[i] < 1.3e-38f) << exp[i] << " " << half[i];
+    for (const std::size_t i : {3, 7}) EXPECT_TRUE(exp[i] < 9e-37f && half[i] < 9e-37f) << exp[i] << " " << half[i];
   });
 }
 
