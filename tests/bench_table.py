@@ -22,7 +22,8 @@ def run(program, isa, threads, rows):
 def cell(row):
     if row is None:
         return "not run"
-    return "%.3g (%.0f %%)" % (1e3 * row["median_s"], row["percent_of_limit"])
+    ms = 1e3 * row["median_s"]
+    return ("%.0f (%.0f %%)" if ms >= 1000 else "%.3g (%.0f %%)") % (ms, row["percent_of_limit"])
 
 
 def main():
