@@ -26,7 +26,7 @@ class StaggeredAllocator : public c10::Allocator {
   void copy_data(void* to, const void* from, std::size_t bytes) const override { std::memcpy(to, from, bytes); }
 
  private:
-  static constexpr std::size_t kLarge = 64 << 10, kPage = 4096;
+  static constexpr std::size_t kLarge = 4 << 20, kPage = 4096;
   static constexpr std::size_t kStep = 256;  // four cache lines: two that are worked on and two that are fetched
   std::atomic<std::size_t> next_{0};
 };
