@@ -80,7 +80,7 @@ HWY_INLINE FloatVec exp2_of_parts(FloatVec n, FloatVec f, FloatVec shifted) {
 }
 #elif HWY_TARGET == HWY_AVX2
 constexpr float kShift = 1572864.0f;  // 1.5 * 2^20: parts of 1/8
-constexpr float kCentre = 1.5f;       // 2^f = a ((f + 1 / ln 2)^3 + p (f + 1 / ln 2) + q) to the third order: near it
+constexpr float kCentre = 1.5f;       // 2^f = a ((f + 1 / ln 2)^3 + p (f + 1 / ln 2) + q) to the third order: its nearest multiple of 1/8
 // The bits of 2^(i / 8) * 0.05339, less i where shifting `shifted` puts the eighths of n.
 HWY_ALIGN constexpr std::int32_t kPowers[8] = {0x3d5ab135, 0x3d5e7c4d, 0x3d620901, 0x3d5dcdea,
                                                0x3d5aa385, 0x3d58a27f, 0x3d57e5c3, 0x3d588aa9};

@@ -1,7 +1,6 @@
 #include "kernels/rope/op.h"
 
 #include <ATen/Dispatch.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <torch/csrc/autograd/custom_function.h>
 

@@ -24,6 +24,7 @@ namespace HWY_NAMESPACE {
 constexpr int kStates = kManyRegisters ? 2 : 1;  // that are walked at once: more share the loads and stores of what is per channel
 // A step of the walk back has 2 kStates sums over channels. Their lanes are folded into blocks at once, so that kFolds vectors hold them.
 constexpr std::int64_t kFolds = (2 * kStates + kBlocks - 1) / kBlocks;
+constexpr std::int64_t kGroupSums = kTile / 4 * kFolds * kLanes;  // floats for the sums of kStates states over a tile
 
 // Scratch tiles of a chunk in the backward pass, [kTile, kChunk] each (h: [kTile + 1, kChunk]).
 struct BackwardTiles {
@@ -39,7 +40,7 @@ struct BackwardTiles {
   // Of state n at step t: the gradient of B (row = 0) or C (row = kStates).
   float sum_of(std::int64_t n, std::int64_t t, int row) const {
     const std::int64_t r = row + n % kStates;
-    return sums[((n / kStates * (kTile / 4) + t / 4) * kFolds + r / kBlocks) * kLanes + r % kBlocks * 4 + t % 4];
+    return sums[n / kStates * kGroupSums + (t / 4 * kFolds + r / kBlocks) * kLanes + r % kBlocks * 4 + t % 4];
   }
 };
 
@@ -212,9 +213,7 @@ HWY_INLINE void end_chunk(const Shape& s, const Inputs<float>& in, const Gradien
   }
 }
 
-constexpr std::int64_t sum_floats(std::int64_t states) {
-  return (states + kStates - 1) / kStates * (kTile / 4) * kFolds * kLanes;
-}
+std::int64_t sum_floats(std::int64_t states) { return (states + kStates - 1) / kStates * kGroupSums; }
 
 std::int64_t backward_floats(const Shape& s, std::int64_t width) {
   return 7 * kTileFloats + kStates * (2 * kTileFloats + kChunk) + kTile * kFolds * kLanes + sum_floats(s.states) +
@@ -279,7 +278,7 @@ void backward_task(const Shape& s, const Inputs<float>& in, const float* states,
           recompute<states>(x, v, B + n, B_stride, C + n, C_stride, A2 + at, width, in.z.data != nullptr, steps, ahead, first, last);
           walk_back<states>(x, v, B + n, B_stride, C + n, C_stride, A2 + at, carry + at, dA + at, width, v == 0, steps);
         }
-        float* sums = x.sums + n / kStates * (kTile / 4) * kFolds * kLanes;
+        float* sums = x.sums + n / kStates * kGroupSums;
         for (std::int64_t t = 0; t < steps; t += 4) {
           for (std::int64_t i = 0; i < kFolds; ++i, sums += kLanes) {
             const FloatVec sum = sum_blocks(x.products + (i * kTile + t) * kLanes);

@@ -1,6 +1,5 @@
 #include "kernels/swiglu/op.h"
 
-#include <ATen/ops/empty.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "kernels/access.h"
