@@ -29,7 +29,7 @@ constexpr std::int64_t kGroupSums = kTile / 4 * kFolds * kLanes;  // floats for 
 // Scratch tiles of a chunk in the backward pass, [kTile, kChunk] each (h: [kTile + 1, kChunk]).
 struct BackwardTiles {
   float *dt, *w, *slope;  // dt, dt * u, d dt / d (dt before softplus)
-  float *gy, *y;          // gradient of y before the gate, and y before the gate
+  float* gy;              // gradient of y before the gate
   float *dw, *dp;         // gradients of w and, over A2, of dt * A2 (times log2(e))
   float *a, *h;           // decays and values of kStates states, one behind the other
   float* products;        // [kFolds, kTile, kLanes]: a step's products for the gradients of B and C, a block of lanes a sum
@@ -47,8 +47,7 @@ struct BackwardTiles {
 // Recomputes K states over a tile for two vectors of channels. A2: rows of `width` floats, a row a state.
 template <int K>
 HWY_INLINE void recompute(const BackwardTiles& s, std::int64_t v, const float* HWY_RESTRICT B, std::int64_t B_stride,
-                          const float* HWY_RESTRICT C, std::int64_t C_stride, const float* HWY_RESTRICT A2, std::int64_t width,
-                          bool with_y, std::int64_t steps, const Ahead& ahead, int first, int last) {
+                          const float* HWY_RESTRICT A2, std::int64_t width, std::int64_t steps, const Ahead& ahead, int first, int last) {
   FloatVec h[K][2], A[K][2];
 #pragma GCC unroll 4
   for (int k = 0; k < K; ++k) {
@@ -59,9 +58,9 @@ HWY_INLINE void recompute(const BackwardTiles& s, std::int64_t v, const float* H
     }
   }
   for (std::int64_t t = 0; t < steps; ++t) {
-    FloatVec b[K], c[K];
+    FloatVec b[K];
 #pragma GCC unroll 4
-    for (int k = 0; k < K; ++k) b[k] = hn::Set(kTag, B[t * B_stride + k]), c[k] = hn::Set(kTag, C[t * C_stride + k]);
+    for (int k = 0; k < K; ++k) b[k] = hn::Set(kTag, B[t * B_stride + k]);
 #pragma GCC unroll 2
     for (int j = 0; j < 2; ++j) {
       const std::int64_t i = t * kChunk + v + j * kLanes;
@@ -72,12 +71,6 @@ HWY_INLINE void recompute(const BackwardTiles& s, std::int64_t v, const float* H
         h[k][j] = hn::MulAdd(a, h[k][j], hn::Mul(input, b[k]));
         hn::Store(a, kTag, s.a_of(k) + i);
         hn::Store(h[k][j], kTag, s.h_of(k) + i + kChunk);
-      }
-      if (with_y) {
-        FloatVec y = hn::Load(kTag, s.y + i);
-#pragma GCC unroll 4
-        for (int k = 0; k < K; ++k) y = hn::MulAdd(h[k][j], c[k], y);
-        hn::Store(y, kTag, s.y + i);
       }
     }
     ahead.fetch(first, last, t);
@@ -147,7 +140,7 @@ HWY_INLINE void walk_back(const BackwardTiles& s, std::int64_t v, const float* H
   }
 }
 
-// Fills dt, w, slope, gy and y (before the states add to it), clears dw and dp; leaves dy * silu'(z) in the rows of dz.
+// Fills dt, w, slope and gy, clears dw and dp, and writes the gradient of z over y before the gate.
 HWY_INLINE void begin_chunk(const Shape& s, const Inputs<float>& in, const Gradients<float>& grad,
                             const BackwardTiles& x, std::int64_t b, std::int64_t t0, std::int64_t steps,
                             std::int64_t e0, std::int64_t chunk) {
@@ -155,27 +148,19 @@ HWY_INLINE void begin_chunk(const Shape& s, const Inputs<float>& in, const Gradi
   for (std::int64_t v = 0; v < kChunk; v += kLanes) {
     const std::int64_t e = e0 + v, count = std::max<std::int64_t>(chunk - v, 0);
     if (count == 0 && v % (2 * kLanes) == 0) break;  // the states are walked two vectors at a time
-    const FloatVec bias = count ? load_channel(in.dt_bias, e, count) : zero;
-    const FloatVec skip = count ? load_channel(in.D, e, count) : zero;
+    const Column u(in.u, b, t0, e, count), dt(in.dt, b, t0, e, count), z(in.z, b, t0, e, count);
+    const Column dy(grad.y, b, t0, e, count);
+    const Column dz(grad.z, b, t0, e, count);
+    load_steps<true>(s, in, dt, u, e, steps, x.dt + v, x.w + v, x.slope + v);
     for (std::int64_t t = 0; t < steps; ++t) {
       const std::int64_t i = t * kChunk + v;
-      FloatVec step = zero, slope = one, u = zero, gy = zero;
-      if (count) {
-        step = hn::Add(load_part(in.dt.row(b, t0 + t) + e, count), bias);
-        if (s.softplus) step = softplus(step, &slope);
-        u = load_part(in.u.row(b, t0 + t) + e, count);
-        gy = load_part(grad.y.row(b, t0 + t) + e, count);
-        if (in.z.data) {
-          const FloatVec z = load_part(in.z.row(b, t0 + t) + e, count), sig = sigmoid(z);
-          const FloatVec derivative = hn::Mul(sig, hn::MulAdd(z, hn::Sub(one, sig), one));
-          store_part(hn::Mul(gy, derivative), grad.z.row(b, t0 + t) + e, count);
-          gy = hn::Mul(gy, hn::Mul(z, sig));
-        }
+      FloatVec gy = dy.load(t);
+      if (z.data) {
+        const FloatVec gate = z.load(t), sig = sigmoid(gate);
+        const FloatVec derivative = hn::Mul(sig, hn::MulAdd(gate, hn::Sub(one, sig), one));
+        dz.store(hn::Mul(hn::Mul(gy, dz.load(t)), derivative), t);
+        gy = hn::Mul(gy, hn::Mul(gate, sig));
       }
-      hn::Store(step, kTag, x.dt + i);
-      hn::Store(slope, kTag, x.slope + i);
-      hn::Store(hn::Mul(step, u), kTag, x.w + i);
-      hn::Store(hn::Mul(skip, u), kTag, x.y + i);
       hn::Store(gy, kTag, x.gy + i);
       hn::Store(zero, kTag, x.dw + i);
       hn::Store(zero, kTag, x.dp + i);
@@ -191,20 +176,18 @@ HWY_INLINE void end_chunk(const Shape& s, const Inputs<float>& in, const Gradien
   for (std::int64_t v = 0; v < chunk; v += kLanes) {
     const std::int64_t e = e0 + v, count = chunk - v;
     const FloatVec skip = load_channel(in.D, e, count);
+    const Column u_in(in.u, b, t0, e, count);
+    const Column du_out(grad.u, b, t0, e, count), ddt_out(grad.dt, b, t0, e, count);
     FloatVec sum_D = hn::Load(kTag, dD + v), sum_bias = hn::Load(kTag, dbias + v);
     for (std::int64_t t = 0; t < steps; ++t) {
       const std::int64_t i = t * kChunk + v;
-      const FloatVec u = load_part(in.u.row(b, t0 + t) + e, count);
-      const FloatVec gy = hn::Load(kTag, x.gy + i), dw = hn::Load(kTag, x.dw + i);
       // Every load of the step before its stores: rows of different tensors often share their low address bits.
-      float* dz = in.z.data ? grad.z.row(b, t0 + t) + e : nullptr;
-      const FloatVec dz_t = dz ? hn::Mul(load_part(dz, count), hn::Load(kTag, x.y + i)) : u;
+      const FloatVec u = u_in.load(t), gy = hn::Load(kTag, x.gy + i), dw = hn::Load(kTag, x.dw + i);
       FloatVec ddt = hn::MulAdd(dw, u, hn::Mul(hn::Load(kTag, x.dp + i), ln2));
       ddt = hn::Mul(ddt, hn::Load(kTag, x.slope + i));
       const FloatVec du = hn::MulAdd(dw, hn::Load(kTag, x.dt + i), hn::Mul(skip, gy));
-      store_part(ddt, grad.dt.row(b, t0 + t) + e, count);
-      store_part(du, grad.u.row(b, t0 + t) + e, count);
-      if (dz) store_part(dz_t, dz, count);
+      ddt_out.store(ddt, t);
+      du_out.store(du, t);
       sum_D = hn::MulAdd(gy, u, sum_D);
       sum_bias = hn::Add(sum_bias, ddt);
     }
@@ -216,7 +199,7 @@ HWY_INLINE void end_chunk(const Shape& s, const Inputs<float>& in, const Gradien
 std::int64_t sum_floats(std::int64_t states) { return (states + kStates - 1) / kStates * kGroupSums; }
 
 std::int64_t backward_floats(const Shape& s, std::int64_t width) {
-  return 7 * kTileFloats + kStates * (2 * kTileFloats + kChunk) + kTile * kFolds * kLanes + sum_floats(s.states) +
+  return 6 * kTileFloats + kStates * (2 * kTileFloats + kChunk) + kTile * kFolds * kLanes + sum_floats(s.states) +
          4 * s.states * width + 2 * width;
 }
 
@@ -230,7 +213,7 @@ void backward_task(const Shape& s, const Inputs<float>& in, const float* states,
     return p;
   };
   BackwardTiles x;
-  for (float** tile : {&x.dt, &x.w, &x.slope, &x.gy, &x.y, &x.dw, &x.dp}) *tile = take(kTileFloats);
+  for (float** tile : {&x.dt, &x.w, &x.slope, &x.gy, &x.dw, &x.dp}) *tile = take(kTileFloats);
   x.a = take(kStates * kTileFloats), x.h = take(kStates * (kTileFloats + kChunk));
   x.products = take(kTile * kFolds * kLanes), x.sums = take(sum_floats(N));
   float* A2 = take(N * width);
@@ -250,9 +233,9 @@ void backward_task(const Shape& s, const Inputs<float>& in, const float* states,
   for (std::int64_t i = task.begin; i < task.end; ++i) {
     const std::int64_t tile = s.tiles() - 1 - i;
     const std::int64_t t0 = tile * kTile, steps = std::min(kTile, s.length - t0);
-    const float* kept = states + (task.b * s.tiles() + tile) * N * s.channels + task.first;
+    const float* entry = states + (task.b * s.tiles() + tile) * N * s.channels + task.first;
     for (std::int64_t n = 0; n < N; ++n)
-      std::copy(kept + n * s.channels, kept + n * s.channels + channels, start + n * width);
+      std::copy(entry + n * s.channels, entry + n * s.channels + channels, start + n * width);
     const float* B = in.B.row(task.b, t0) + task.group * N;
     const float* C = in.C.row(task.b, t0) + task.group * N;
     std::fill(x.sums, x.sums + sum_floats(N), 0.0f);
@@ -275,7 +258,7 @@ void backward_task(const Shape& s, const Inputs<float>& in, const float* states,
           }
           int first, last;
           ahead.share(call, calls, &first, &last);
-          recompute<states>(x, v, B + n, B_stride, C + n, C_stride, A2 + at, width, in.z.data != nullptr, steps, ahead, first, last);
+          recompute<states>(x, v, B + n, B_stride, A2 + at, width, steps, ahead, first, last);
           walk_back<states>(x, v, B + n, B_stride, C + n, C_stride, A2 + at, carry + at, dA + at, width, v == 0, steps);
         }
         float* sums = x.sums + n / kStates * kGroupSums;

@@ -76,21 +76,15 @@ void forward_task(const Shape& s, const Inputs<float>& in, const Outputs<float>&
       const bool at_end = e0 + kChunk >= task.last;
       Ahead ahead(task.b, at_end ? t0 + kTile : t0, at_end ? task.first : e0 + kChunk,
                   at_end ? s.length - t0 - kTile : steps);
-      ahead.add(in.u), ahead.add(in.dt), ahead.add(in.z), ahead.add(out.y);
+      ahead.add(in.u), ahead.add(in.dt), ahead.add(in.z), ahead.add(out.y), ahead.add(out.ungated);
       constexpr int kStates = kManyRegisters ? 4 : 2;
       const std::int64_t calls = (chunk + kLanes - 1) / kLanes * (N / kStates + N % kStates);
       std::int64_t call = 0;
       for (std::int64_t v = 0; v < chunk; v += kLanes) {
         const std::int64_t e = e0 + v, count = chunk - v;
-        const FloatVec bias = load_channel(in.dt_bias, e, count), skip = load_channel(in.D, e, count);
-        for (std::int64_t t = 0; t < steps; ++t) {
-          FloatVec step = hn::Add(load_part(in.dt.row(task.b, t0 + t) + e, count), bias);
-          if (s.softplus) step = softplus(step, nullptr);
-          const FloatVec u = load_part(in.u.row(task.b, t0 + t) + e, count);
-          hn::Store(step, kTag, dt + t * kChunk + v);
-          hn::Store(hn::Mul(step, u), kTag, w + t * kChunk + v);
-          hn::Store(hn::Mul(skip, u), kTag, y + t * kChunk + v);
-        }
+        const Column u(in.u, task.b, t0, e, count), dt_in(in.dt, task.b, t0, e, count), z(in.z, task.b, t0, e, count);
+        const Column out_y(out.y, task.b, t0, e, count), ungated(out.ungated, task.b, t0, e, count);
+        load_steps<false>(s, in, dt_in, u, e, steps, dt + v, w + v, y + v);
         float* h_v = h + (e0 - task.first) + v;
         float* A2_v = A2 + (e0 - task.first) + v;
         for (std::int64_t n = 0; n < N; ++call) {
@@ -109,11 +103,12 @@ void forward_task(const Shape& s, const Inputs<float>& in, const Outputs<float>&
         }
         for (std::int64_t t = 0; t < steps; ++t) {
           FloatVec sum = hn::Load(kTag, y + t * kChunk + v);
-          if (in.z.data) {
-            const FloatVec z = load_part(in.z.row(task.b, t0 + t) + e, count);
-            sum = hn::Mul(sum, hn::Mul(z, sigmoid(z)));
+          if (ungated.data) ungated.store(sum, t);
+          if (z.data) {
+            const FloatVec gate = z.load(t);
+            sum = hn::Mul(sum, hn::Mul(gate, sigmoid(gate)));
           }
-          store_part(sum, out.y.row(task.b, t0 + t) + e, count);
+          out_y.store(sum, t);
         }
       }
     }

@@ -51,12 +51,13 @@ template <class T>
 struct Outputs {
   Rows<T> y;
   T* h = nullptr;       // [B, E, N], may be h0
-  T* states = nullptr;  // [B, tiles, N, E]: the state before each tile, or null
+  T* states = nullptr;  // kept for the backward pass, or null: [B, tiles, N, E], the state before each tile,
+  Rows<T> ungated{};    // and with a gate y before it
 };
 
 // Gradients. backward.cpp leaves partial sums for the caller to add up in a fixed order: A, D, dt_bias per span and
 // sequence, B and C per block of a group's channels: [group_blocks, B, L, G, N]. The reference adds to zeroed whole
-// gradients instead.
+// gradients instead. backward.cpp finds what the forward pass kept of y before the gate in the rows of z, and writes their gradient over it.
 template <class T>
 struct Gradients {
   Rows<const T> y;       // given

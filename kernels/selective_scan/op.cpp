@@ -119,25 +119,26 @@ scan::Inputs<T> inputs(const Arguments& x) {
 }
 
 struct Result {
-  at::Tensor y, h, states;
+  at::Tensor y, h, states, ungated;
 };
 
-// `x` is prepared. The states are kept for a backward pass only, and only by the float kernels.
-Result run_forward(const scan::Shape& s, const Arguments& x, bool keep_states) {
+// `x` is prepared. States are kept for a backward pass only, and only by the float kernels; those of the CPU keep y before the gate as well.
+Result run_forward(const scan::Shape& s, const Arguments& x, bool keep) {
   const auto options = x.u.options();
   Result r;
   r.y = empty_output({s.batch, s.length, s.channels}, options);
   r.h = at::empty({s.batch, s.channels, s.states}, options);
   if (x.u.scalar_type() == at::kDouble) {
-    scan::forward_reference(s, inputs<double>(x), {rows<double>(r.y), data<double>(r.h), nullptr});
+    scan::forward_reference(s, inputs<double>(x), {rows<double>(r.y), data<double>(r.h)});
     return r;
   }
-  if (keep_states) {
+  if (keep) {
     r.states = on_device(x.u) ? at::empty({scan::cuda_state_floats(s)}, options)
                               : at::empty({s.batch, s.tiles(), s.states, s.channels}, options);
+    if (x.z.defined() && !on_device(x.u)) r.ungated = empty_output(x.z.sizes(), options);
   }
   const auto in = inputs<float>(x);
-  const scan::Outputs<float> out{rows<float>(r.y), data<float>(r.h), data<float>(r.states)};
+  const scan::Outputs<float> out{rows<float>(r.y), data<float>(r.h), data<float>(r.states), rows<float>(r.ungated)};
   if (on_device(x.u)) {
     launch(kOp, x.u, device_launches()->scan_forward, s, in, out);
     return r;
@@ -162,9 +163,9 @@ Arguments run_device_backward(const scan::Shape& s, const Arguments& x, const at
   return g;
 }
 
-// The gradients in the order of the arguments.
-Arguments run_backward(const scan::Shape& s, const Arguments& x, const at::Tensor& states, const at::Tensor& dy,
-                       const at::Tensor& dh) {
+// The gradients in the order of the arguments. `ungated` becomes that of z.
+Arguments run_backward(const scan::Shape& s, const Arguments& x, const at::Tensor& states, const at::Tensor& ungated,
+                       const at::Tensor& dy, const at::Tensor& dh) {
   if (on_device(x.u)) return run_device_backward(s, x, states, dy, dh);
   const auto options = x.u.options();
   const std::int64_t B = s.batch, L = s.length, E = s.channels, N = s.states;
@@ -175,9 +176,10 @@ Arguments run_backward(const scan::Shape& s, const Arguments& x, const at::Tenso
     return t.defined() ? empty_output({B, L, E}, options) : at::Tensor();
   };
   Arguments g;
-  g.u = rows_like(x.u), g.dt = rows_like(x.dt), g.z = rows_like(x.z);
+  g.u = rows_like(x.u), g.dt = rows_like(x.dt), g.z = ungated;
   g.h0 = like(x.h0, {B, E, N});
   if (x.u.scalar_type() == at::kDouble) {
+    g.z = rows_like(x.z);
     g.A = like(x.A, {E, N}), g.B = like(x.B, x.B.sizes()), g.C = like(x.C, x.C.sizes());
     g.D = like(x.D, {E}), g.dt_bias = like(x.dt_bias, {E});
     scan::backward_reference(s, inputs<double>(x),
@@ -221,7 +223,7 @@ struct Scan : torch::autograd::Function<Scan> {
     const scan::Shape shape = check(kOp, original, {softplus});
     const Arguments x = prepare(original);
     const Result r = run_forward(shape, x, true);
-    ctx->save_for_backward({x.u, x.dt, x.A, x.B, x.C, x.D, x.z, x.dt_bias, x.h0, r.states});
+    ctx->save_for_backward({x.u, x.dt, x.A, x.B, x.C, x.D, x.z, x.dt_bias, x.h0, r.states, r.ungated});
     ctx->saved_data["softplus"] = softplus;
     ctx->set_materialize_grads(false);
     return {r.y, r.h};
@@ -232,7 +234,10 @@ struct Scan : torch::autograd::Function<Scan> {
     const Arguments x{saved[0], saved[1], saved[2], saved[3], saved[4], saved[5], saved[6], saved[7], saved[8]};
     const scan::Shape shape = check(kOp, x, {ctx->saved_data["softplus"].toBool()});
     const at::Tensor dy = grads[0].defined() ? with_dense_rows(grads[0]) : at::zeros(x.u.sizes(), x.u.options());
-    const Arguments g = run_backward(shape, x, saved[9], dy, contiguous_or_undefined(grads[1]));
+    // The gate's gradient takes the place of what was kept for it: a graph that is walked again computes that anew.
+    at::Tensor ungated = saved[10];
+    if (ungated.defined() && !ctx->saved_data.emplace("overwritten", true).second) ungated = run_forward(shape, x, true).ungated;
+    const Arguments g = run_backward(shape, x, saved[9], ungated, dy, contiguous_or_undefined(grads[1]));
     return {g.u, g.dt, g.A, g.B, g.C, g.D, g.z, g.dt_bias, g.h0, at::Tensor()};
   }
 };

@@ -52,19 +52,20 @@ template <bool kBackward>
 HWY_INLINE FloatVec load_tile(const Shape& s, const Inputs<float>& in, const Rows<const float>& dy, std::int64_t b,
                               std::int64_t t0, std::int64_t steps, std::int64_t e, std::int64_t count, float* dt,
                               float* x) {
+  const Column u(in.u, b, t0, e, count), dt_in(in.dt, b, t0, e, count), z(in.z, b, t0, e, count), gy(dy, b, t0, e, count);
   const FloatVec bias = load_channel(in.dt_bias, e, count);
   FloatVec sum = hn::Zero(kTag);
   for (std::int64_t t = 0; t < steps; ++t) {
-    FloatVec step = hn::Add(load_part(in.dt.row(b, t0 + t) + e, count), bias), input;
+    FloatVec step = hn::Add(dt_in.load(t), bias), input;
     if (s.softplus) step = softplus(step, nullptr);
-    if (kBackward) {
-      input = load_part(dy.row(b, t0 + t) + e, count);
-      if (in.z.data) {
-        const FloatVec z = load_part(in.z.row(b, t0 + t) + e, count);
-        input = hn::Mul(input, hn::Mul(z, sigmoid(z)));
+    if constexpr (kBackward) {
+      input = gy.load(t);
+      if (z.data) {
+        const FloatVec gate = z.load(t);
+        input = hn::Mul(input, hn::Mul(gate, sigmoid(gate)));
       }
     } else {
-      input = hn::Mul(step, load_part(in.u.row(b, t0 + t) + e, count));
+      input = hn::Mul(step, u.load(t));
     }
     hn::Store(step, kTag, dt + t * kChunk);
     hn::Store(input, kTag, x + t * kChunk);

@@ -108,12 +108,40 @@ class Ahead {
  private:
   std::int64_t b_, t0_, e_, steps_;
   int count_ = 0;
-  const char* start_[14];
+  const char* start_[14];  // two lines each of the backward pass's seven tensors
   std::int64_t stride_[14];
 };
 
 inline FloatVec load_channel(const float* per_channel, std::int64_t e, std::int64_t count) {
   return per_channel ? load_part(per_channel + e, count) : hn::Zero(kTag);
+}
+
+// One vector of channels in the rows of a tile; `count` channels are left, all others read as zeros and are not written. Null: absent.
+template <class T>
+struct Column {
+  T* data;
+  std::int64_t stride, count;
+  Column(const Rows<T>& rows, std::int64_t b, std::int64_t t0, std::int64_t e, std::int64_t channels)
+      : data(rows.data ? rows.row(b, t0) + e : nullptr), stride(rows.row_stride), count(channels) {}
+  HWY_INLINE FloatVec load(std::int64_t t) const { return load_part(data + t * stride, count); }
+  HWY_INLINE void store(FloatVec v, std::int64_t t) const { store_part(v, data + t * stride, count); }
+};
+
+// dt (with bias and softplus) and w = dt * u of one vector of channels over a tile, into scratch tiles; with kBackward into `extra` the slope of
+// dt by its input, else D * u.
+template <bool kBackward>
+HWY_INLINE void load_steps(const Shape& s, const Inputs<float>& in, const Column<const float>& dt_in, const Column<const float>& u_in,
+                           std::int64_t e, std::int64_t steps, float* HWY_RESTRICT dt, float* HWY_RESTRICT w, float* HWY_RESTRICT extra) {
+  const FloatVec bias = load_channel(in.dt_bias, e, dt_in.count), skip = load_channel(in.D, e, dt_in.count);
+  const bool with_softplus = s.softplus;
+  for (std::int64_t t = 0; t < steps; ++t) {
+    FloatVec step = hn::Add(dt_in.load(t), bias), slope = hn::Set(kTag, 1.0f);
+    if (with_softplus) step = softplus(step, kBackward ? &slope : nullptr);
+    const FloatVec u = u_in.load(t);
+    hn::Store(step, kTag, dt + t * kChunk);
+    hn::Store(hn::Mul(step, u), kTag, w + t * kChunk);
+    hn::Store(kBackward ? slope : hn::Mul(skip, u), kTag, extra + t * kChunk);
+  }
 }
 
 }  // namespace HWY_NAMESPACE

@@ -8,6 +8,7 @@
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include "kernels/selective_scan/cases.h"
 #include "kernels/selective_scan/op.h"
@@ -237,6 +238,23 @@ TEST(SelectiveScan, TwoRunsAreEqualBitForBit) {
   const Tensors x = testing::leaves(make_inputs(c), at::kFloat), up = grad_outputs(c, at::kFloat);
   const Tensors a = run_all(x, true, up), b = run_all(x, true, up);
   for (std::size_t i = 0; i < a.size(); ++i) expect_equal(fmt::format("output {}", i), a[i], b[i]);
+}
+
+TEST(SelectiveScan, AGraphThatIsKeptGivesTheSameGradientsAgain) {
+  const Case c{2, 70, 40, 8, 1, true, true, true, true};
+  testing::for_each_isa([&] {
+    const Tensors x = testing::leaves(make_inputs(c), at::kFloat), y = run(x, true), up = grad_outputs(c, at::kFloat);
+    const Tensors first = torch::autograd::grad(y, x, up, /*retain_graph=*/true);
+    Tensors kept;
+    for (const at::Tensor& g : first) kept.push_back(g.clone());
+    for (int again = 0; again < 2; ++again) {
+      const Tensors next = torch::autograd::grad(y, x, up, /*retain_graph=*/true);
+      for (std::size_t i = 0; i < kept.size(); ++i) {
+        expect_equal(fmt::format("gradient of {}, again", kNames[i]), next[i], kept[i]);
+        expect_equal(fmt::format("gradient of {}, first", kNames[i]), first[i], kept[i]);
+      }
+    }
+  });
 }
 
 TEST(SelectiveScan, OnlyTheFinalStateMayHaveAGradient) {
