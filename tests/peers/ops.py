@@ -12,6 +12,7 @@ import argparse
 import json
 import math
 import os
+import tempfile
 import time
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -23,6 +24,8 @@ parser.add_argument("--limits", nargs=2, type=float, metavar=("GEXP", "GFLOP"), 
 parser.add_argument("--out", default="")
 options = parser.parse_args()
 os.environ["OMP_NUM_THREADS"] = str(options.threads)
+# Compiled FlexAttention has the number of threads in it, its cache does not: code for one thread, run with two, writes beyond its buffers.
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.path.join(tempfile.gettempdir(), f"torchinductor_{options.threads}_threads"))
 
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
