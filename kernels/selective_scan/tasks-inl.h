@@ -86,6 +86,11 @@ class Ahead {
   // The next chunk: `steps` rows from step t0 of sequence b, from channel e on.
   Ahead(std::int64_t b, std::int64_t t0, std::int64_t e, std::int64_t steps) : b_(b), t0_(t0), e_(e), steps_(steps) {}
 
+  // The first chunk of a task that starts with a tile; of none: nothing.
+  static Ahead of_task(const Task* task, std::int64_t tile, std::int64_t length) {
+    return task ? Ahead(task->b, tile * kTile, task->first, std::min(kTile, length - tile * kTile)) : Ahead(0, 0, 0, 0);
+  }
+
   template <class T>
   void add(const Rows<T>& rows) {
     if (!rows.data || steps_ <= 0) return;
