@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "kernels/causal_conv1d/op.h"
+#include "kernels/check.h"
 #include "kernels/decode_attention/op.h"
 #include "kernels/gemm/op.h"
+#include "kernels/outputs.h"
 #include "kernels/rms_norm/op.h"
 #include "kernels/rope/op.h"
 #include "kernels/selective_scan/op.h"
@@ -77,6 +79,11 @@ at::Tensor py_linear(const at::Tensor& x, const at::Tensor& weight, const Option
   return linear(x, weight, value(residual));
 }
 
+std::int64_t py_keep_freed_outputs(std::int64_t bytes) {
+  require(bytes >= 0, "[keep_freed_outputs] bytes: expected 0 or more, got {}", bytes);
+  return static_cast<std::int64_t>(keep_freed_outputs(static_cast<std::size_t>(bytes)));
+}
+
 TORCH_LIBRARY(hymba, m) {
   m.def("selective_scan(Tensor u_BLE, Tensor dt_BLE, Tensor A_EN, Tensor B_BLN, Tensor C_BLN, Tensor? D_E=None, "
         "Tensor? z_BLE=None, Tensor? dt_bias_E=None, Tensor? h0_BEN=None, bool softplus=True) -> (Tensor, Tensor)", py_scan);
@@ -98,6 +105,7 @@ TORCH_LIBRARY(hymba, m) {
   m.def("swiglu(Tensor gate_up) -> Tensor", swiglu);
   m.def("rope(Tensor x_BLHP, int pos0=0, float base=10000.0) -> Tensor", py_rope);
   m.def("linear(Tensor x, Tensor weight_OI, Tensor? residual=None) -> Tensor", py_linear);
+  m.def("keep_freed_outputs(int bytes) -> int", py_keep_freed_outputs);
 }
 
 }  // namespace

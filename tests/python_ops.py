@@ -84,6 +84,8 @@ def main():
         raise AssertionError("a wrong shape was accepted")
     except RuntimeError as error:
         assert "[rms_norm] weight: expected float32 [8]" in str(error), error
+    bound = ops.keep_freed_outputs(0)
+    assert bound > 0 and ops.keep_freed_outputs(bound) == 0, "keep_freed_outputs"
 
 
 if __name__ == "__main__":
