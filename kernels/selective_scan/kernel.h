@@ -10,6 +10,7 @@ namespace hymba::kernels::scan {
 
 constexpr std::int64_t kTile = 32;   // steps between two kept states
 constexpr std::int64_t kChunk = 32;  // channels that are walked together: two cache lines a row
+constexpr std::int64_t kSpan = 48;   // tiles a span of time has at least: below it starting threads twice costs what they gain
 
 struct Shape {
   std::int64_t batch = 0, length = 0, channels = 0, states = 0, groups = 1;
@@ -57,7 +58,8 @@ struct Outputs {
 
 // Gradients. backward.cpp leaves partial sums for the caller to add up in a fixed order: A, D, dt_bias per span and
 // sequence, B and C per block of a group's channels: [group_blocks, B, L, G, N]. The reference adds to zeroed whole
-// gradients instead. backward.cpp finds what the forward pass kept of y before the gate in the rows of z, and writes their gradient over it.
+// gradients instead. In the rows of z backward.cpp finds y before the gate, as the forward pass kept it, and writes the
+// gradient over it.
 template <class T>
 struct Gradients {
   Rows<const T> y;       // given
