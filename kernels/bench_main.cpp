@@ -323,7 +323,7 @@ int run(const std::vector<std::string>& words) {
     return 0;
   }
   const Options o = parse(words);
-  if (!o.isa.empty()) force_isa(o.isa);
+  if (!o.isa.empty()) force_isa(o.isa, "hymba bench: --isa");
   prepare_isa();
   if (o.device == "cuda") {
     load_cuda();

@@ -48,12 +48,12 @@ std::vector<std::string> present_isas() {
   return names;
 }
 
-void force_isa(const std::string& wanted) {
+void force_isa(const std::string& wanted, const char* asked_by) {
   const auto present = present_isas();
   require(!present.empty(), "this processor lacks SSE4.2, the least that the kernels need");
   const std::string& name = wanted.empty() ? present.back() : wanted;
   require(std::find(present.begin(), present.end(), name) != present.end(),
-          "HYMBA_ISA: expected one of {} (the levels present on this machine), found '{}'", join(present, ", "), name);
+          "{}: expected one of {} (the levels present on this machine), found '{}'", asked_by, join(present, ", "), name);
   for (const auto& level : kLevels) {
     if (level.name == name) hwy::SetSupportedTargetsForTest(level.target);
   }

@@ -12,8 +12,9 @@ std::vector<std::string> present_isas();
 // The level in use. Reads HYMBA_ISA at the first call; UserError if that names a level that is not present.
 std::string active_isa();
 
-// Uses one level from here on ("" for the best one present): for tests and benchmarks, not while a kernel runs.
-void force_isa(const std::string& level);
+// Uses one level from here on ("" for the best one present): for tests and benchmarks, not while a kernel runs. UserError, which begins with
+// `asked_by`, if it is not present.
+void force_isa(const std::string& level, const char* asked_by = "HYMBA_ISA");
 
 // Applies HYMBA_ISA once; parallel_tasks() calls it, so that no kernel starts on another level.
 void prepare_isa();

@@ -17,6 +17,7 @@ TEST(Isa, ForcesEachLevelThatIsPresentAndNamesThemForAnother) {
     EXPECT_EQ(active_isa(), level);
   }
   testing::expect_user_error([] { force_isa("avx1024"); }, "HYMBA_ISA: expected one of baseline", "found 'avx1024'");
+  testing::expect_user_error([] { force_isa("avx1024", "bench: --isa"); }, "bench: --isa: expected one of baseline", "found 'avx1024'");
   EXPECT_EQ(active_isa(), present.back());
   force_isa("");
   EXPECT_EQ(active_isa(), present.back());
