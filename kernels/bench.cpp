@@ -2,7 +2,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
-#include <c10/core/Allocator.h>
 #include <c10/core/GradMode.h>
 #include <c10/util/ThreadLocalDebugInfo.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -12,6 +11,7 @@
 
 #include "base/rng.h"
 #include "kernels/cuda/launches.h"
+#include "kernels/held_memory.h"
 #include "kernels/outputs.h"
 
 namespace hymba::kernels::bench {
@@ -83,26 +83,9 @@ double bytes_of(const Tensors& tensors) {
   return bytes;
 }
 
-namespace {
-
-class PeakMemory : public c10::MemoryReportingInfoBase {
- public:
-  void reportMemoryUsage(void*, std::int64_t bytes, std::size_t, std::size_t, c10::Device) override {
-    now_ += bytes;
-    peak_ = std::max(peak_, now_);
-  }
-  bool memoryProfilingEnabled() const override { return true; }
-  std::int64_t peak() const { return peak_; }
-
- private:
-  std::int64_t now_ = 0, peak_ = 0;
-};
-
-}  // namespace
-
 double peak_bytes(const std::function<void()>& f) {
   const std::size_t kept = keep_freed_outputs(0);  // blocks kept from before would be held, but not be seen
-  const auto memory = std::make_shared<PeakMemory>();
+  const auto memory = std::make_shared<HeldMemory>();
   const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, memory);
   f();
   keep_freed_outputs(kept);

@@ -1,7 +1,6 @@
 #include "kernels/outputs.h"
 
 #include <ATen/Functions.h>
-#include <c10/core/Allocator.h>
 #include <c10/util/ThreadLocalDebugInfo.h>
 #include <gtest/gtest.h>
 
@@ -11,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "kernels/held_memory.h"
 #include "kernels/testing.h"
 
 namespace hymba::kernels {
@@ -31,22 +31,11 @@ TEST(Outputs, LargeOnesStartAtDifferentPlacesOfAPageOnACacheLine) {
   for (int i = 0; i < 8; ++i) testing::expect_equal("block", held[i], at::full({1024, 1024}, i, at::kFloat));  // none overlap
 }
 
-// What LibTorch's CPU allocator holds: blocks that are kept count, those given back do not.
-class Held : public c10::MemoryReportingInfoBase {
- public:
-  void reportMemoryUsage(void*, std::int64_t bytes, std::size_t, std::size_t, c10::Device) override { bytes_ += bytes; }
-  bool memoryProfilingEnabled() const override { return true; }
-  std::int64_t bytes() const { return bytes_; }
-
- private:
-  std::int64_t bytes_ = 0;
-};
-
 TEST(Outputs, FreedBlocksAreUsedAgainUpToTheBoundAndGivenBackBeyondIt) {
   constexpr std::int64_t kRow = 1 << 20, kPage = 4096;
   const auto make = [](std::int64_t mebibytes) { return empty_output({mebibytes, kRow}, at::kByte); };
   const std::size_t bound = keep_freed_outputs(0);
-  const auto held = std::make_shared<Held>();
+  const auto held = std::make_shared<HeldMemory>();  // blocks that are kept count, those given back do not
   {
     const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, held);
     make(2);

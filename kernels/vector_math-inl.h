@@ -173,53 +173,50 @@ HWY_INLINE FloatVec sigmoid(FloatVec x) {
   return reciprocal(hn::Add(hn::Set(FloatTag(), 1.0f), exp_accurate(hn::Neg(x))));
 }
 
-// log(1 + w), 0 <= w <= 1, small results with all their digits; relative error 2e-7.
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
-// Of i / (kLanes - 1): its 1 / (1 + w), and minus the logarithm of that number as rounded.
-HWY_ALIGN constexpr float kReciprocals[kLanes] = {
+// Of i / (kLanes - 1): its 1 / (1 + w), and minus the logarithm of that number as rounded; log1p(r) / r - 1 from the highest power of r down,
+// minimax on |r| <= 1 / (2 kLanes - 2).
 #if HWY_TARGET == HWY_AVX3
+HWY_ALIGN constexpr float kReciprocals[kLanes] = {
     1.0f,         0.9375f, 0.882352948f, 0.833333313f, 0.789473712f, 0.75f,        0.714285731f, 0.681818187f,
     0.652173936f, 0.625f,  0.600000024f, 0.576923072f, 0.555555582f, 0.535714269f, 0.517241359f, 0.5f,
-#else
-    1.0f, 0.875f, 0.777777791f, 0.699999988f, 0.636363626f, 0.583333313f, 0.538461566f, 0.5f,
-#endif
 };
 HWY_ALIGN constexpr float kLogarithms[kLanes] = {
-#if HWY_TARGET == HWY_AVX3
     0.0f,         0.0645385236f, 0.125163138f, 0.182321578f, 0.236388743f, 0.287682086f, 0.336472213f, 0.382992238f,
     0.427443981f, 0.470003635f,  0.510825574f, 0.550046325f, 0.587786615f, 0.624154329f, 0.65924567f,  0.693147182f,
-#else
-    0.0f, 0.133531392f, 0.251314402f, 0.356674969f, 0.451985151f, 0.538996518f, 0.619039178f, 0.693147182f,
-#endif
 };
+constexpr float kLog1p[] = {-0.25019699335098267f, 0.33351758122444153f, -0.4999999701976776f};  // 4e-8
 
-// Shorter than a series, which needs a division: r = (1 + w) R - 1 for the nearest R of a table, and log1p(r) - log(R).
-HWY_INLINE FloatVec log1p_of_part(FloatVec w) {
-  const FloatTag d;
-  const FloatVec shifted = hn::MulAdd(w, hn::Set(d, static_cast<float>(kLanes - 1)), hn::Set(d, 12582912.0f));  // 1.5 * 2^23
-#if HWY_TARGET == HWY_AVX3
-  const __m512i i = _mm512_castps_si512(shifted.raw);
-  const FloatVec R{_mm512_permutexvar_ps(i, _mm512_load_ps(kReciprocals))}, L{_mm512_permutexvar_ps(i, _mm512_load_ps(kLogarithms))};
-#else
-  const __m256i i = _mm256_castps_si256(shifted.raw);
-  const FloatVec R{_mm256_permutevar8x32_ps(_mm256_load_ps(kReciprocals), i)}, L{_mm256_permutevar8x32_ps(_mm256_load_ps(kLogarithms), i)};
-#endif
-  const FloatVec one = hn::Set(d, 1.0f), r = hn::MulAdd(w, R, hn::Sub(R, one));
-  // Minimax on |r| <= 1 / (2 kLanes - 2): 4e-8, 2e-8.
-#if HWY_TARGET == HWY_AVX3
-  FloatVec p = hn::MulAdd(hn::Set(d, -0.25019699335098267f), r, hn::Set(d, 0.33351758122444153f));
-  p = hn::MulAdd(p, r, hn::Set(d, -0.4999999701976776f));
-#else
-  FloatVec p = hn::MulAdd(hn::Set(d, 0.20103710889816284f), r, hn::Set(d, -0.2510647475719452f));
-  p = hn::MulAdd(p, r, hn::Set(d, 0.3333316445350647f));
-  p = hn::MulAdd(p, r, hn::Set(d, -0.49999865889549255f));
-#endif
-  return hn::MulAdd(hn::MulAdd(p, r, one), r, L);
+// table[low bits of `shifted`]
+HWY_INLINE FloatVec look_up(const float* table, FloatVec shifted) {
+  return FloatVec{_mm512_permutexvar_ps(_mm512_castps_si512(shifted.raw), _mm512_load_ps(table))};
 }
-#else
-// 2 atanh(w / (2 + w)), an odd series.
+#elif HWY_TARGET == HWY_AVX2
+HWY_ALIGN constexpr float kReciprocals[kLanes] = {1.0f,         0.875f,       0.777777791f, 0.699999988f,
+                                                  0.636363626f, 0.583333313f, 0.538461566f, 0.5f};
+HWY_ALIGN constexpr float kLogarithms[kLanes] = {0.0f,         0.133531392f, 0.251314402f, 0.356674969f,
+                                                 0.451985151f, 0.538996518f, 0.619039178f, 0.693147182f};
+constexpr float kLog1p[] = {0.20103710889816284f, -0.2510647475719452f, 0.3333316445350647f, -0.49999865889549255f};  // 2e-8
+
+// table[low bits of `shifted`]
+HWY_INLINE FloatVec look_up(const float* table, FloatVec shifted) {
+  return FloatVec{_mm256_permutevar8x32_ps(_mm256_load_ps(table), _mm256_castps_si256(shifted.raw))};
+}
+#endif
+
+// log(1 + w), 0 <= w <= 1, small results with all their digits; relative error 2e-7.
 HWY_INLINE FloatVec log1p_of_part(FloatVec w) {
   const FloatTag d;
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
+  // Shorter than a series, which needs a division: r = (1 + w) R - 1 for the nearest R of the table, and log1p(r) - log(R).
+  const FloatVec one = hn::Set(d, 1.0f);
+  const FloatVec shifted = hn::MulAdd(w, hn::Set(d, static_cast<float>(kLanes - 1)), hn::Set(d, 12582912.0f));  // 1.5 * 2^23
+  const FloatVec R = look_up(kReciprocals, shifted), r = hn::MulAdd(w, R, hn::Sub(R, one));
+  FloatVec p = hn::Set(d, kLog1p[0]);
+  HYMBA_UNROLL
+  for (std::size_t i = 1; i < sizeof(kLog1p) / sizeof(float); ++i) p = hn::MulAdd(p, r, hn::Set(d, kLog1p[i]));
+  return hn::MulAdd(hn::MulAdd(p, r, one), r, look_up(kLogarithms, shifted));
+#else
+  // 2 atanh(w / (2 + w)), an odd series.
   const FloatVec s = hn::Mul(w, reciprocal(hn::Add(hn::Set(d, 2.0f), w)));
   const FloatVec q = hn::Mul(s, s);
   FloatVec p = hn::MulAdd(hn::Set(d, 0.24289561808109283f), q, hn::Set(d, 0.21430739760398865f));
@@ -227,8 +224,8 @@ HWY_INLINE FloatVec log1p_of_part(FloatVec w) {
   p = hn::MulAdd(p, q, hn::Set(d, 0.39998888969421387f));
   p = hn::MulAdd(p, q, hn::Set(d, 0.6666667461395264f));
   return hn::MulAdd(hn::Mul(s, q), p, hn::Add(s, s));
-}
 #endif
+}
 
 // log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|)) and its derivative, the sigmoid; relative error 5e-7 for both.
 HWY_INLINE FloatVec softplus(FloatVec x, FloatVec* derivative) {

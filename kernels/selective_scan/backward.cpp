@@ -241,9 +241,7 @@ void backward_task(const Shape& s, const Inputs<float>& in, const float* states,
     std::fill(x.sums, x.sums + sum_floats(N), 0.0f);
     for (std::int64_t e0 = task.first; e0 < task.last; e0 += kChunk) {
       const std::int64_t chunk = std::min(kChunk, task.last - e0), offset = e0 - task.first;
-      Ahead ahead = e0 + kChunk < task.last ? Ahead(task.b, t0, e0 + kChunk, steps)
-                    : i + 1 < task.end      ? Ahead(task.b, t0 - kTile, task.first, kTile)
-                                            : Ahead::of_task(next, next ? s.tiles() - 1 - next->begin : 0, s.length);
+      Ahead ahead = next_chunk<true>(s, task, next, i, e0);
       ahead.add(in.u), ahead.add(in.dt), ahead.add(in.z), ahead.add(grad.y);
       ahead.add(grad.u), ahead.add(grad.dt), ahead.add(grad.z);
       const std::int64_t pairs = (chunk + 2 * kLanes - 1) / (2 * kLanes);
@@ -294,10 +292,9 @@ void backward_tasks(const Shape& s, const Inputs<float>& in, const float* states
                     const Spans& spans, std::int64_t begin, std::int64_t end) {
   const std::int64_t width = (s.block + kChunk - 1) / kChunk * kChunk;
   auto scratch = hwy::AllocateAligned<float>(backward_floats(s, width));
-  for (std::int64_t i = begin; i < end; ++i) {
-    const Task task = make_task(s, spans, i), next = i + 1 < end ? make_task(s, spans, i + 1) : task;
-    backward_task(s, in, states, grad, spans, task, i + 1 < end ? &next : nullptr, scratch.get());
-  }
+  for_each_task(s, spans, begin, end, [&](const Task& task, const Task* next) HWY_ATTR {
+    backward_task(s, in, states, grad, spans, task, next, scratch.get());
+  });
 }
 
 }  // namespace HWY_NAMESPACE

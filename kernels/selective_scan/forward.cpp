@@ -73,9 +73,7 @@ void forward_task(const Shape& s, const Inputs<float>& in, const Outputs<float>&
     const float* C = in.C.row(task.b, t0) + task.group * N;
     for (std::int64_t e0 = task.first; e0 < task.last; e0 += kChunk) {
       const std::int64_t chunk = std::min(kChunk, task.last - e0);
-      Ahead ahead = e0 + kChunk < task.last ? Ahead(task.b, t0, e0 + kChunk, steps)
-                    : tile + 1 < task.end   ? Ahead(task.b, t0 + kTile, task.first, std::min(kTile, s.length - t0 - kTile))
-                                            : Ahead::of_task(next, next ? next->begin : 0, s.length);
+      Ahead ahead = next_chunk<false>(s, task, next, tile, e0);
       ahead.add(in.u), ahead.add(in.dt), ahead.add(in.z), ahead.add(out.y), ahead.add(out.ungated);
       constexpr int kStates = kManyRegisters ? 4 : 2;
       const std::int64_t calls = (chunk + kLanes - 1) / kLanes * (N / kStates + N % kStates);
@@ -120,10 +118,9 @@ void forward_tasks(const Shape& s, const Inputs<float>& in, const Outputs<float>
                    std::int64_t begin, std::int64_t end) {
   const std::int64_t width = (s.block + kChunk - 1) / kChunk * kChunk;
   auto scratch = hwy::AllocateAligned<float>(3 * kTileFloats + 2 * s.states * width);
-  for (std::int64_t i = begin; i < end; ++i) {
-    const Task task = make_task(s, spans, i), next = i + 1 < end ? make_task(s, spans, i + 1) : task;
-    forward_task(s, in, out, spans, task, i + 1 < end ? &next : nullptr, scratch.get());
-  }
+  for_each_task(s, spans, begin, end, [&](const Task& task, const Task* next) HWY_ATTR {
+    forward_task(s, in, out, spans, task, next, scratch.get());
+  });
 }
 
 }  // namespace HWY_NAMESPACE

@@ -86,11 +86,6 @@ class Ahead {
   // The next chunk: `steps` rows from step t0 of sequence b, from channel e on.
   Ahead(std::int64_t b, std::int64_t t0, std::int64_t e, std::int64_t steps) : b_(b), t0_(t0), e_(e), steps_(steps) {}
 
-  // The first chunk of a task that starts with a tile; of none: nothing.
-  static Ahead of_task(const Task* task, std::int64_t tile, std::int64_t length) {
-    return task ? Ahead(task->b, tile * kTile, task->first, std::min(kTile, length - tile * kTile)) : Ahead(0, 0, 0, 0);
-  }
-
   template <class T>
   void add(const Rows<T>& rows) {
     if (!rows.data || steps_ <= 0) return;
@@ -116,6 +111,28 @@ class Ahead {
   const char* start_[14];  // two lines each of the backward pass's seven tensors
   std::int64_t stride_[14];
 };
+
+// What follows the chunk from channel e0 on in the tile that a walk takes as its i-th: the next one of the tile, else the first of the task's
+// next tile, else that of the next task (null: nothing).
+template <bool kBackward>
+Ahead next_chunk(const Shape& s, const Task& task, const Task* next, std::int64_t i, std::int64_t e0) {
+  const auto chunk = [&s](const Task& of, std::int64_t at, std::int64_t e) {
+    const std::int64_t t0 = (kBackward ? s.tiles() - 1 - at : at) * kTile;
+    return Ahead(of.b, t0, e, std::min(kTile, s.length - t0));
+  };
+  if (e0 + kChunk < task.last) return chunk(task, i, e0 + kChunk);
+  if (i + 1 < task.end) return chunk(task, i + 1, task.first);
+  return next ? chunk(*next, next->begin, next->first) : Ahead(0, 0, 0, 0);
+}
+
+// Calls walk(task, next task or null) for the tasks [begin, end).
+template <class Walk>
+void for_each_task(const Shape& s, const Spans& spans, std::int64_t begin, std::int64_t end, const Walk& walk) {
+  for (std::int64_t i = begin; i < end; ++i) {
+    const Task task = make_task(s, spans, i), next = i + 1 < end ? make_task(s, spans, i + 1) : task;
+    walk(task, i + 1 < end ? &next : nullptr);
+  }
+}
 
 inline FloatVec load_channel(const float* per_channel, std::int64_t e, std::int64_t count) {
   return per_channel ? load_part(per_channel + e, count) : hn::Zero(kTag);
